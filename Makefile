@@ -1,0 +1,35 @@
+# Two commands do everything on a bare Debian 12 machine: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup demo down test lint lock
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## install everything: .venv, a MySQL server, an S3 server (nothing outside this folder but missing apt packages)
+	@bash include/bootstrap.sh
+	@.venv/bin/relight lab install
+
+demo: setup ## lose a shard and bring it back, on real servers, through Airflow
+	@.venv/bin/relight lab demo
+
+down: ## stop everything that the demo left running
+	@[ ! -x .venv/bin/relight ] || .venv/bin/relight lab down
+
+test: setup ## the whole test suite
+	@.venv/bin/python -m pytest -n $(PYTEST_WORKERS) tests
+
+lint: ## ruff and mypy
+	@bash include/bootstrap.sh
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+lock: ## compute requirements.txt and tests/requirements.txt anew from pyproject.toml
+	@bash include/bootstrap.sh
+	.lab/tools/bin/uv pip compile -q --python-version 3.11 --no-header --no-strip-extras \
+		--extra airflow pyproject.toml -o requirements.txt
+	.lab/tools/bin/uv pip compile -q --python-version 3.11 --no-header --no-strip-extras \
+		--extra airflow --extra lab --extra dev -c requirements.txt pyproject.toml -o tests/requirements.txt

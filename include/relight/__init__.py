@@ -1,0 +1,1 @@
+"""Relight brings a lost MySQL fleet back."""
