@@ -1,0 +1,51 @@
+"""Who Relight logs in as. Secrets never stand in the fleet file, in logs or in reports.
+
+Three logins are needed: ``admin`` (the servers' administrative account), ``replication`` (the
+account that replicas and clones use) and ``store`` (access key and secret of the object store).
+The CLI takes them from the environment, Airflow from its Connections.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from relight.errors import FleetError
+
+Purpose = Literal["admin", "replication", "store"]
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user name (or access key) and its password (or secret), which ``repr`` does not show."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class Credentials(Protocol):
+    """Where logins come from."""
+
+    def login(self, purpose: Purpose) -> Login:
+        """The login for a purpose; FleetError when there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class EnvironmentCredentials:
+    """Logins from ``RELIGHT_<PURPOSE>_USER`` and ``RELIGHT_<PURPOSE>_PASSWORD``."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def login(self, purpose: Purpose) -> Login:
+        """The login for a purpose; FleetError names the variables that are not set."""
+        names = [f"RELIGHT_{purpose.upper()}_{part}" for part in ("USER", "PASSWORD")]
+        missing = [name for name in names if name not in self.environment]
+        if missing:
+            raise FleetError(
+                f"no credentials for {purpose}", on=purpose, why=f"not set: {', '.join(missing)}",
+                hint="set them in the environment; the README lists the accounts that are needed",
+            )  # fmt: skip
+        return Login(self.environment[names[0]], self.environment[names[1]])

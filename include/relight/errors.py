@@ -1,0 +1,165 @@
+"""Everything that can go wrong, as types.
+
+Every error says what failed, on which object, why, and what to do about it. Whether trying the
+same thing again can help is part of the type (``retryable``), so that Airflow retries a store
+that is briefly away and does not retry a corrupt backup.
+
+    RelightError
+    |-- FleetError            the fleet file or the credentials are wrong
+    |-- StoreError
+    |   |-- StoreUnavailable  (retryable) no answer, or a passing fault
+    |   |-- StoreDenied       the credentials were refused
+    |   |-- ObjectMissing     a key that should be there is not
+    |   |-- ObjectExists      a conditional put lost: objects are written once
+    |   `-- ObjectCorrupt     the bytes are not the ones that were stored
+    |-- PlanError             the target cannot be reached with what the store holds
+    |   |-- TargetError       the target is malformed or outside what exists
+    |   `-- GapError          transactions are missing between snapshot and target
+    |-- ServerError
+    |   |-- ServerUnreachable (retryable) no connection
+    |   |-- ServerStartFailed mysqld did not come up
+    |   |-- StatementFailed   the server refused a statement
+    |   `-- CommandFailed     a program that was started ended badly
+    |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
+    |-- BinlogError           a binary log cannot be read
+    |   |-- CorruptEvent      checksum or structure wrong
+    |   |-- TruncatedLog      the file ends inside an event
+    |   `-- UnsupportedEvent  understood by nobody: never guessed at
+    |-- ReplayError           a lane cannot go on
+    |-- ValidationFailed      the rebuilt data are not what the logs say
+    `-- PromotionRefused      the server must stay closed
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RelightError(Exception):
+    """What failed (``what``), on which object (``on``), ``why``, and a ``hint`` what to do."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, what: str, *, on: str = "", why: str = "", hint: str = "") -> None:
+        super().__init__(what, on, why, hint)
+        self.what = what
+        self.on = on
+        self.why = why
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders (Airflow, multiprocessing); keyword-only arguments
+        # do not survive the default way.
+        return (_rebuild, (type(self), self.what, self.on, self.why, self.hint))
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.on:
+            text += f" ({self.on})"
+        if self.why:
+            text += f": {self.why}"
+        return text
+
+    def with_hint(self) -> str:
+        """The message and, where there is one, the hint, on one line."""
+        return f"{self} -- {self.hint}" if self.hint else str(self)
+
+
+def _rebuild(kind: type[RelightError], what: str, on: str, why: str, hint: str) -> RelightError:
+    return kind(what, on=on, why=why, hint=hint)
+
+
+class FleetError(RelightError):
+    """The fleet file or the credentials are wrong; every mistake is listed."""
+
+
+class StoreError(RelightError):
+    """Something about the object store."""
+
+
+class StoreUnavailable(StoreError):
+    """No answer, or a passing fault of the store."""
+
+    retryable = True
+
+
+class StoreDenied(StoreError):
+    """The store refused the credentials."""
+
+
+class ObjectMissing(StoreError):
+    """An object that should be there is not."""
+
+
+class ObjectExists(StoreError):
+    """A conditional put lost: the key is taken. Objects are never overwritten."""
+
+
+class ObjectCorrupt(StoreError):
+    """The bytes that came back are not the bytes that were stored."""
+
+
+class PlanError(RelightError):
+    """No plan leads to the target."""
+
+
+class TargetError(PlanError):
+    """The target is malformed, or outside what the store holds."""
+
+
+class GapError(PlanError):
+    """Transactions are missing between the snapshot and the target."""
+
+
+class ServerError(RelightError):
+    """Something about one mysqld."""
+
+
+class ServerUnreachable(ServerError):
+    """No connection to the server."""
+
+    retryable = True
+
+
+class ServerStartFailed(ServerError):
+    """mysqld did not come up."""
+
+
+class StatementFailed(ServerError):
+    """The server refused a statement."""
+
+
+class CommandFailed(ServerError):
+    """A program that was started ended with an error."""
+
+
+class GuardRefused(RelightError):
+    """The machine shows signs of life, or cannot take what is planned. Nothing was touched."""
+
+
+class BinlogError(RelightError):
+    """A binary log cannot be read; says file, position and event type."""
+
+
+class CorruptEvent(BinlogError):
+    """A checksum or a length is wrong."""
+
+
+class TruncatedLog(BinlogError):
+    """The file ends inside an event."""
+
+
+class UnsupportedEvent(BinlogError):
+    """An event that must not be ignored and that nobody here understands."""
+
+
+class ReplayError(RelightError):
+    """A lane cannot go on."""
+
+
+class ValidationFailed(RelightError):
+    """The rebuilt data are not what snapshot and logs say; the server stays closed."""
+
+
+class PromotionRefused(RelightError):
+    """The server must stay closed."""

@@ -1,0 +1,186 @@
+"""The fleet file: one YAML document that names every shard, server and the store.
+
+It holds no secrets. Passwords come from :mod:`relight.credentials`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from relight.errors import FleetError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SystemdControl(_Value):
+    """The server is a systemd unit."""
+
+    kind: Literal["systemd"]
+    unit: str
+    sudo: bool = False
+
+
+class CommandControl(_Value):
+    """The server is started and stopped by commands, given as argument lists. ``start`` returns
+    once the server was started; it may still be coming up."""
+
+    kind: Literal["command"]
+    start: list[str] = Field(min_length=1)
+    stop: list[str] = Field(min_length=1)
+
+
+class ProcessControl(_Value):
+    """Relight starts mysqld itself, as a process of its own that outlives the task."""
+
+    kind: Literal["process"]
+
+
+Control = Annotated[SystemdControl | CommandControl | ProcessControl, Field(discriminator="kind")]
+
+
+class Server(_Value):
+    """One mysqld: where it answers, where its data lie, how it is started."""
+
+    name: Name
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    datadir: Path
+    """The data directory; ``workdir`` must lie on the same file system."""
+    socket: Path
+    """The Unix socket; used whenever a step runs on the server's own machine."""
+    options_file: Path
+    """The server's my.cnf, also used for scratch copies (with directory and port overridden)."""
+    workdir: Path
+    """Scratch space of Relight on that machine: incoming data directories, split logs."""
+    mysqld: Path = Path("/usr/sbin/mysqld")
+    mysqlbinlog: Path = Path("/usr/bin/mysqlbinlog")
+    run_as: str | None = None
+    """The operating-system account that owns the data directory, where it is not the worker's own."""
+    control: Control
+    queue: str = "default"
+    """The Airflow queue of the worker on that machine."""
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Server:
+        for field in ("datadir", "socket", "options_file", "workdir"):
+            if not getattr(self, field).is_absolute():
+                raise ValueError(f"{field} must be an absolute path")
+        if self.workdir == self.datadir or self.datadir in self.workdir.parents:
+            raise ValueError("workdir must not lie inside datadir")
+        return self
+
+
+class Shard(_Value):
+    """One source and its replicas: the unit that fails and is restored."""
+
+    name: Name
+    tier: int = Field(default=1, ge=1, le=9)
+    source: Server
+    replicas: tuple[Server, ...] = ()
+    scratch: Server | None = None
+    """Where a rehearsal restores this shard; never promoted."""
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The source first, then its replicas."""
+        return (self.source, *self.replicas)
+
+    @property
+    def backup_server(self) -> Server:
+        """Where snapshots are taken: the first replica, so that the source is spared."""
+        return self.replicas[0] if self.replicas else self.source
+
+
+class StoreSettings(_Value):
+    """An S3 bucket and prefix. ``endpoint`` is left out for AWS itself."""
+
+    bucket: str = Field(min_length=3, max_length=63)
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    part_size_mib: int = Field(default=64, ge=5, le=1024)
+    parallel: int = Field(default=4, ge=1, le=64)
+    """How many objects are moved at the same time."""
+
+
+class Limits(_Value):
+    """Bounds that keep a run within what one machine and one Airflow can carry."""
+
+    lane_groups: int = Field(default=200, ge=1, le=1000)
+    """At most so many replay tasks in a run; small databases are put together."""
+    transactions_per_batch: int = Field(default=100, ge=1)
+    batch_mib: int = Field(default=8, ge=1, le=256)
+    disk_reserve: float = Field(default=1.2, ge=1.0)
+    """Free space a restore needs, as a multiple of the bytes it will write."""
+
+
+class Fleet(_Value):
+    """All shards."""
+
+    fleet: Name
+    store: StoreSettings
+    shards: tuple[Shard, ...] = Field(min_length=1)
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _no_two_alike(self) -> Fleet:
+        shard_names = [shard.name for shard in self.shards]
+        servers = [s for shard in self.shards for s in (*shard.servers, *filter(None, [shard.scratch]))]
+        mistakes = [f"two shards are named {n}" for n in _twice(shard_names)]
+        mistakes += [f"two servers are named {n}" for n in _twice([s.name for s in servers])]
+        mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.port}" for s in servers])]
+        mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.datadir}" for s in servers])]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def shard(self, name: str) -> Shard:
+        """The shard of that name; FleetError names those there are."""
+        for shard in self.shards:
+            if shard.name == name:
+                return shard
+        raise FleetError(
+            "unknown shard", on=name, why=f"the fleet file has {', '.join(s.name for s in self.shards)}",
+            hint="check the name, or the fleet file that RELIGHT_FLEET points to",
+        )  # fmt: skip
+
+
+def _twice(names: list[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def load_fleet(path: Path) -> Fleet:
+    """Read and check a fleet file. FleetError lists every mistake with its place in the file."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FleetError(
+            "no fleet file", on=str(path), hint="name it with --fleet or RELIGHT_FLEET"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FleetError("fleet file cannot be read", on=str(path), why=" ".join(str(error).split())) from None
+    if not isinstance(document, dict):
+        raise FleetError("fleet file is not a mapping", on=str(path), hint="see fleet.example.yaml in the README")
+    try:
+        return Fleet.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise FleetError(
+            f"fleet file has {len(lines)} mistake{'s' if len(lines) > 1 else ''}", on=str(path),
+            why="; ".join(lines), hint="the README's page 'On your own fleet' describes every field",
+        ) from None  # fmt: skip
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for item in location:
+        text += f"[{item}]" if isinstance(item, int) else f".{item}" if text else item
+    return text or "the file"

@@ -1,0 +1,172 @@
+"""GTID sets as immutable values.
+
+Text form as in the MySQL manual, "GTID Format and Storage": ``uuid:1-5:7``, sets joined by
+commas, and since 8.3 tags: ``uuid:1-5:tag:1-3``. Intervals are closed on both ends here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from relight.errors import TargetError
+
+_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+_TAG = re.compile(r"^[a-z_][a-z0-9_]{0,31}$")
+_INTERVAL = re.compile(r"^([1-9][0-9]*)(?:-([1-9][0-9]*))?$")
+
+Interval = tuple[int, int]
+"""First and last transaction number, both included."""
+
+MAX_NUMBER = 2**63 - 2
+
+
+@dataclass(frozen=True, order=True)
+class Gtid:
+    """One transaction: the stream it belongs to (server UUID, with ``:tag`` where there is one)
+    and its number in it."""
+
+    stream: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.stream}:{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Gtid:
+        """Read ``uuid:number`` or ``uuid:tag:number``; TargetError if it is not one."""
+        parsed = GtidSet.parse(text)
+        if parsed.count() != 1:
+            raise TargetError(
+                "not a single GTID", on=text, hint="write it as server-uuid:number, for example "
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
+            )
+        return next(iter(parsed))
+
+
+@dataclass(frozen=True)
+class GtidSet:
+    """A set of transactions. ``streams`` maps a stream to sorted, disjoint, merged intervals."""
+
+    streams: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> GtidSet:
+        """Read the text form; empty text is the empty set. TargetError where it is malformed."""
+        found: dict[str, list[Interval]] = {}
+        for part in "".join(text.split()).split(","):
+            if part:
+                for stream, interval in _parse_part(part.lower(), text):
+                    found.setdefault(stream, []).append(interval)
+        return cls({stream: _merge(spans) for stream, spans in found.items()})
+
+    @classmethod
+    def of(cls, gtids: Iterable[Gtid]) -> GtidSet:
+        """The set of the given transactions."""
+        found: dict[str, list[Interval]] = {}
+        for gtid in gtids:
+            found.setdefault(gtid.stream, []).append((gtid.number, gtid.number))
+        return cls({stream: _merge(spans) for stream, spans in found.items()})
+
+    def __or__(self, other: GtidSet) -> GtidSet:
+        streams = dict(self.streams)
+        for stream, spans in other.streams.items():
+            streams[stream] = _merge([*streams.get(stream, ()), *spans])
+        return GtidSet(streams)
+
+    def __sub__(self, other: GtidSet) -> GtidSet:
+        streams = {}
+        for stream, spans in self.streams.items():
+            left = _subtract(spans, other.streams.get(stream, ()))
+            if left:
+                streams[stream] = left
+        return GtidSet(streams)
+
+    def __and__(self, other: GtidSet) -> GtidSet:
+        return self - (self - other)
+
+    def __le__(self, other: GtidSet) -> bool:
+        return not self - other
+
+    def __contains__(self, gtid: Gtid) -> bool:
+        return any(a <= gtid.number <= b for a, b in self.streams.get(gtid.stream, ()))
+
+    def __bool__(self) -> bool:
+        return bool(self.streams)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GtidSet) and dict(self.streams) == dict(other.streams)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.streams.items())))
+
+    def __iter__(self) -> Iterator[Gtid]:
+        for stream in sorted(self.streams):
+            for first, last in self.streams[stream]:
+                for number in range(first, last + 1):
+                    yield Gtid(stream, number)
+
+    def count(self) -> int:
+        """How many transactions the set holds."""
+        return sum(b - a + 1 for spans in self.streams.values() for a, b in spans)
+
+    def __str__(self) -> str:
+        by_uuid: dict[str, list[str]] = {}
+        for stream in sorted(self.streams):
+            uuid, _, tag = stream.partition(":")
+            spans = ":".join(str(a) if a == b else f"{a}-{b}" for a, b in self.streams[stream])
+            by_uuid.setdefault(uuid, []).append(f"{tag}:{spans}" if tag else spans)
+        return ",".join(f"{uuid}:{':'.join(parts)}" for uuid, parts in by_uuid.items())
+
+
+def _parse_part(part: str, whole: str) -> Iterator[tuple[str, Interval]]:
+    def malformed(why: str) -> TargetError:
+        return TargetError(
+            "malformed GTID set", on=whole, why=why,
+            hint="the form is server-uuid:1-5:7, several joined by commas",
+        )  # fmt: skip
+
+    uuid, *rest = part.split(":")
+    if not _UUID.match(uuid):
+        raise malformed(f"{uuid!r} is not a server UUID")
+    if not rest:
+        raise malformed(f"no transaction number after {uuid}")
+    stream = uuid
+    for item in rest:
+        interval = _INTERVAL.match(item)
+        if interval:
+            first, last = int(interval[1]), int(interval[2] or interval[1])
+            if last < first or last > MAX_NUMBER:
+                raise malformed(f"{item!r} is not an interval")
+            yield stream, (first, last)
+        elif _TAG.match(item):
+            stream = f"{uuid}:{item}"
+        else:
+            raise malformed(f"{item!r} is neither a number, an interval nor a tag")
+
+
+def _merge(spans: Iterable[Interval]) -> tuple[Interval, ...]:
+    merged: list[Interval] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def _subtract(spans: Iterable[Interval], taken: Iterable[Interval]) -> tuple[Interval, ...]:
+    left: list[Interval] = []
+    holes = list(taken)
+    for start, last in spans:
+        first = start
+        for a, b in holes:
+            if b < first or a > last:
+                continue
+            if a > first:
+                left.append((first, a - 1))
+            first = b + 1
+        if first <= last:
+            left.append((first, last))
+    return tuple(left)

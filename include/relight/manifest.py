@@ -1,0 +1,137 @@
+"""What the store says about each snapshot and each segment: the two manifests.
+
+A manifest is uploaded after everything it names, so whatever a manifest names is there.
+Times are UTC; sizes are bytes; digests are SHA-256 of the stored (compressed) object, in hex.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from relight.gtid import GtidSet
+
+
+def _as_gtids(value: object) -> object:
+    return GtidSet.parse(value) if isinstance(value, str) else value
+
+
+GtidField = Annotated[GtidSet, BeforeValidator(_as_gtids), PlainSerializer(str, return_type=str)]
+"""A GTID set that is text in JSON."""
+
+
+class Value(BaseModel):
+    """A frozen value that is written as JSON and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Extent(Value):
+    """A run of bytes of one data file, inside a part."""
+
+    path: str
+    """Relative to the data directory."""
+    offset: int
+    length: int
+
+
+class Part(Value):
+    """One compressed object of a snapshot: its extents, one after the other, as one zstd frame."""
+
+    key: str
+    sha256: str
+    size: int
+    extents: tuple[Extent, ...]
+
+
+class ForeignKey(Value):
+    """A foreign key, as far as lanes and accounting care."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent_database: str
+    parent_table: str
+    on_delete: str
+    on_update: str
+
+
+class Table(Value):
+    """A table as it stood in the snapshot, with its exact row count."""
+
+    database: str
+    name: str
+    engine: str
+    rows: int
+    primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    create: str
+    """``SHOW CREATE TABLE``."""
+
+    @property
+    def full_name(self) -> str:
+        """``database.table``."""
+        return f"{self.database}.{self.name}"
+
+
+class Event(Value):
+    """A scheduled event. A copy of a replica has every event switched off, so what it was on the
+    source is kept here."""
+
+    database: str
+    name: str
+    enabled_on_source: bool
+
+
+class SnapshotManifest(Value):
+    """One full backup that has booted."""
+
+    version: Literal[1] = 1
+    id: str
+    """``20261122T190211Z-1a2b3c4d``: when it was taken and the first digits of the server's UUID."""
+    shard: str
+    server_uuid: str
+    server_name: str
+    mysql_version: str
+    taken_at: datetime
+    gtids: GtidField
+    """Exactly the transactions the copy holds."""
+    databases: tuple[str, ...]
+    """Application databases, with or without tables."""
+    tables: tuple[Table, ...]
+    events: tuple[Event, ...] = ()
+    files: tuple[tuple[str, int], ...]
+    """Every data file and its size, empty ones included."""
+    directories: tuple[str, ...]
+    parts: tuple[Part, ...]
+    data_bytes: int
+    stored_bytes: int
+
+
+class SegmentManifest(Value):
+    """One archived binary log file."""
+
+    version: Literal[1] = 1
+    key: str
+    """The compressed log itself."""
+    shard: str
+    server_uuid: str
+    file: str
+    """The file's name on the server; names repeat after a failover, so never an identity by itself."""
+    previous_gtids: GtidField
+    """What the server had executed before this file."""
+    gtids: GtidField
+    """What this file holds."""
+    first_commit: datetime | None
+    """Commit time of the first transaction, None where there is none."""
+    last_commit: datetime | None
+    """Latest commit time of any transaction in the file."""
+    transactions: int
+    log_bytes: int
+    stored_bytes: int
+    sha256: str
+    log_sha256: str
+    """SHA-256 of the log before compression."""
+    shipped_at: datetime

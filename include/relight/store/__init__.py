@@ -1,0 +1,1 @@
+"""The object store, as the rest of Relight sees it."""
