@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from relight.manifest import GtidField, SegmentManifest, SnapshotManifest, Value
+from relight.manifest import GtidField, SegmentManifest, Value
 from relight.target import Target
 
 
@@ -21,6 +21,20 @@ class PlannedSegment(Value):
     """Whether the target lies in this segment: its transactions are taken up to the target only."""
 
 
+class SnapshotReference(Value):
+    """A snapshot, without the lists that only the step which unpacks it needs."""
+
+    id: str
+    manifest_key: str
+    manifest_sha256: str
+    server_uuid: str
+    mysql_version: str
+    taken_at: datetime
+    gtids: GtidField
+    data_bytes: int
+    stored_bytes: int
+
+
 class Plan(Value):
     """Catalog and target, resolved. Shown by ``relight plan`` and carried out as it is."""
 
@@ -28,7 +42,7 @@ class Plan(Value):
     shard: str
     target: Target
     made_at: datetime
-    snapshot: SnapshotManifest
+    snapshot: SnapshotReference
     segments: tuple[PlannedSegment, ...]
     reaches: datetime
     """The point in time that the restored shard will show."""

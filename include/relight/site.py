@@ -1,0 +1,77 @@
+"""What every step is given: the place it works in, and the run it works for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import field_validator
+
+from relight.credentials import Credentials, Login
+from relight.errors import FleetError
+from relight.fleet import Fleet, Server, Shard
+from relight.manifest import Value
+from relight.progress import Progress
+from relight.store.base import Store
+from relight.target import Target
+
+
+@dataclass(frozen=True)
+class Site:
+    """The fleet, its store, who to log in as, and where progress goes."""
+
+    fleet: Fleet
+    store: Store
+    credentials: Credentials
+    progress: Progress
+
+    @property
+    def admin(self) -> Login:
+        """The servers' administrative login."""
+        return self.credentials.login("admin")
+
+
+class Run(Value):
+    """One restore of one shard. Small enough to be handed from task to task."""
+
+    run_id: str
+    shard: str
+    target: Target
+    mode: Literal["promote", "rehearse"] = "promote"
+
+    @field_validator("run_id")
+    @classmethod
+    def _usable_as_name(cls, value: str) -> str:
+        # Run ids come from Airflow ("manual__2026-11-22T19:02:11+00:00") and name folders and objects.
+        return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in value)[:200]
+
+    def shard_of(self, fleet: Fleet) -> Shard:
+        """The shard that is restored."""
+        return fleet.shard(self.shard)
+
+    def server(self, fleet: Fleet) -> Server:
+        """The server that is rebuilt: the shard's source, or its scratch server in a rehearsal."""
+        shard = self.shard_of(fleet)
+        if self.mode == "promote":
+            return shard.source
+        if shard.scratch is None:
+            raise FleetError(
+                "no scratch server", on=shard.name, why="a rehearsal never touches the shard's own servers",
+                hint="give the shard a 'scratch' server in the fleet file",
+            )  # fmt: skip
+        return shard.scratch
+
+    def folder(self, fleet: Fleet) -> Path:
+        """Where the run keeps its files on the rebuilt server's machine."""
+        return self.server(fleet).workdir / "runs" / self.run_id
+
+    @property
+    def plan_key(self) -> str:
+        """The plan's object in the store."""
+        return f"{self.shard}/runs/{self.run_id}/plan.json"
+
+    @property
+    def report_key(self) -> str:
+        """The report's object in the store."""
+        return f"{self.shard}/runs/{self.run_id}/report.json"
