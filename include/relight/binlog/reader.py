@@ -1,0 +1,192 @@
+"""Reads a binary log file event by event, verifying lengths and checksums on the way."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from relight.binlog import format as f
+from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``data`` is header and body without the checksum."""
+
+    position: int
+    """Where it starts in the file; the events of a compressed transaction have their envelope's."""
+    type: int
+    timestamp: int
+    flags: int
+    data: bytes
+
+    @property
+    def body(self) -> memoryview:
+        """What follows the header."""
+        return memoryview(self.data)[f.HEADER_SIZE :]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatDescription:
+    """The first event of a file: who wrote it, whether events carry checksums."""
+
+    server_version: str
+    checksum: int
+    plain: bytes
+    """The event as it is sent to a server: no checksums on what follows, and no creation time,
+    which would make the server roll back and drop temporary tables."""
+
+
+class LogFile:
+    """An open binary log file."""
+
+    def __init__(self, path: Path, content: mmap.mmap | bytes) -> None:
+        self.path = path
+        self._content = content
+        self.size = len(content)
+        self.format = self._read_format()
+
+    def events(self) -> Iterator[Event]:
+        """Every event after the format description, in order.
+
+        :raises CorruptEvent: a checksum or length is wrong. TruncatedLog: the file ends inside an
+            event. Both name the file and the position.
+        """
+        content, size = self._content, self.size
+        checksum = self.format.checksum == f.CHECKSUM_CRC32
+        position = len(f.MAGIC)
+        while position < size:
+            data = self._event_bytes(content, position, size)
+            timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(data)
+            if checksum:
+                (stored,) = struct.unpack_from("<I", data, length - f.CHECKSUM_SIZE)
+                data = data[: -f.CHECKSUM_SIZE]
+                # The "in use" flag of a format description is not part of its checksum.
+                if kind != f.FORMAT_DESCRIPTION and zlib.crc32(data) != stored:
+                    raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
+            if kind != f.FORMAT_DESCRIPTION:
+                yield Event(position, kind, timestamp, flags, data)
+            position += length
+
+    def _event_bytes(self, content: mmap.mmap | bytes, position: int, size: int) -> bytes:
+        header = content[position : position + f.HEADER_SIZE]
+        if len(header) < f.HEADER_SIZE:
+            raise self.error(TruncatedLog, position, None, "the file ends inside an event header")
+        _, kind, _, length, _, _ = f.HEADER.unpack(header)
+        if length < f.HEADER_SIZE + (f.CHECKSUM_SIZE if self.format.checksum else 0):
+            raise self.error(CorruptEvent, position, kind, f"an event of {length} bytes")
+        if position + length > size:
+            raise self.error(TruncatedLog, position, kind, "the file ends inside the event")
+        return content[position : position + length]
+
+    def _read_format(self) -> FormatDescription:
+        magic = self._content[:4]
+        if magic == f.ENCRYPTED_MAGIC:
+            raise UnsupportedEvent(
+                "the binary log is encrypted", on=str(self.path), why="its keys are in the server's keyring only",
+                hint="ship logs with mysqlbinlog --read-from-remote-server, or switch binlog_encryption off",
+            )  # fmt: skip
+        if magic != f.MAGIC:
+            raise CorruptEvent("not a binary log", on=str(self.path), why="the file does not begin with its magic")
+        start = len(f.MAGIC)
+        header = self._content[start : start + f.HEADER_SIZE]
+        if len(header) < f.HEADER_SIZE:
+            raise self.error(TruncatedLog, start, f.FORMAT_DESCRIPTION, "the file holds no event")
+        _, kind, server_id, length, _, _ = f.HEADER.unpack(header)
+        data = self._content[start : start + length]
+        if kind != f.FORMAT_DESCRIPTION or length < 100 or len(data) < length:
+            raise self.error(CorruptEvent, start, kind, "the first event is not a whole format description")
+        version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
+        has_checksum_byte = _version_number(version) >= (5, 6, 1)
+        checksum = data[-5] if has_checksum_byte else f.CHECKSUM_OFF
+        if checksum not in (f.CHECKSUM_OFF, f.CHECKSUM_CRC32):
+            raise self.error(UnsupportedEvent, start, kind, f"unknown checksum algorithm {checksum}")
+        body = bytearray(data if not has_checksum_byte else data[:-5])
+        body[71:75] = bytes(4)
+        if has_checksum_byte:
+            body.append(f.CHECKSUM_OFF)
+        whole = len(body) + (f.CHECKSUM_SIZE if has_checksum_byte else 0)
+        f.HEADER.pack_into(body, 0, 0, f.FORMAT_DESCRIPTION, server_id, whole, start + whole, 0)
+        plain = bytes(body)
+        if has_checksum_byte:  # this one event carries a checksum even when checksums are off
+            plain += struct.pack("<I", zlib.crc32(plain))
+        return FormatDescription(version, checksum, plain)
+
+    def error(self, kind: type[BinlogError], position: int, event_type: int | None, why: str) -> BinlogError:
+        """An error that names file, position and event type."""
+        where = f"{self.path.name} at {position}"
+        if event_type is not None:
+            where += f", {f.type_name(event_type)}"
+        return kind("the binary log cannot be read", on=where, why=why)
+
+    def unpacked(self, event: Event) -> Iterator[Event]:
+        """The events inside a compressed transaction (worklog 3549), which carry no checksums."""
+        content = self._decompressed(event)
+        position = 0
+        while position < len(content):
+            if position + f.HEADER_SIZE > len(content):
+                raise self.error(CorruptEvent, event.position, event.type, "the payload ends inside an event")
+            timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(content, position)
+            if length < f.HEADER_SIZE or position + length > len(content):
+                raise self.error(CorruptEvent, event.position, event.type, "the payload ends inside an event")
+            yield Event(event.position, kind, timestamp, flags, content[position : position + length])
+            position += length
+
+    def _decompressed(self, event: Event) -> bytes:
+        body = event.body
+        position, compression, size = 0, 255, 0
+        try:
+            while True:
+                field, position = packed_integer(body, position)
+                if field == 0:
+                    break
+                length, position = packed_integer(body, position)
+                value, _ = packed_integer(body, position)
+                if field == 2:
+                    compression = value
+                elif field == 3:
+                    size = value
+                position += length
+            payload = body[position:]
+            if compression == 255:
+                return bytes(payload)
+            if compression == 0:
+                return zstandard.ZstdDecompressor().decompress(payload, max_output_size=size)
+        except (IndexError, struct.error, zstandard.ZstdError) as error:
+            raise self.error(CorruptEvent, event.position, event.type, f"the payload is broken: {error}") from None
+        raise self.error(UnsupportedEvent, event.position, event.type, f"unknown compression {compression}")
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[LogFile]:
+    """Open a binary log file for reading. :raises CorruptEvent: it is none, or empty."""
+    with path.open("rb") as stream:
+        if path.stat().st_size == 0:
+            raise TruncatedLog("not a binary log", on=str(path), why="the file is empty")
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield LogFile(path, content)
+
+
+def packed_integer(data: memoryview | bytes, position: int) -> tuple[int, int]:
+    """A length-encoded integer of the MySQL protocol, and the position after it."""
+    first = data[position]
+    if first < 251:
+        return first, position + 1
+    width = {252: 2, 253: 3, 254: 8}.get(first)
+    if width is None or position + 1 + width > len(data):
+        raise IndexError("not a length-encoded integer")
+    return int.from_bytes(data[position + 1 : position + 1 + width], "little"), position + 1 + width
+
+
+def _version_number(text: str) -> tuple[int, ...]:
+    numbers = []
+    for part in text.split("-")[0].split(".")[:3]:
+        numbers.append(int("".join(c for c in part if c.isdigit()) or 0))
+    return tuple(numbers)
