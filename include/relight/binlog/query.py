@@ -1,0 +1,73 @@
+"""What a query event says about its statement: database and reach."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from relight.binlog import format as f
+from relight.binlog.reader import Event
+
+# Bytes that each status variable takes; callables where they follow from the value itself.
+_FIXED = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 2, 18: 8, 19: 2, 20: 1, 21: 1, 128: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement as logged. ``updated`` are the databases that it changes according to the server
+    that wrote it; None where that server did not say, or there were too many."""
+
+    database: str
+    text: bytes
+    updated: tuple[str, ...] | None
+    error_code: int
+
+    @property
+    def sql(self) -> str:
+        """The text, for looking at; bytes that are not UTF-8 are replaced."""
+        return self.text.decode("utf-8", "replace")
+
+
+def read_query(event: Event) -> Query:
+    """Decode a query event. :raises struct.error, IndexError: it is malformed."""
+    body = event.body
+    database_length = body[8]
+    error_code, status_length = struct.unpack_from("<HH", body, 9)
+    status = body[13 : 13 + status_length]
+    start = 13 + status_length
+    database = bytes(body[start : start + database_length]).decode("utf-8", "replace")
+    return Query(database, bytes(body[start + database_length + 1 :]), _updated(status), error_code)
+
+
+def _updated(status: memoryview) -> tuple[str, ...] | None:
+    position = 0
+    while position < len(status):
+        code = status[position]
+        position += 1
+        if code == f.Q_UPDATED_DB_NAMES:
+            return _names(status, position)
+        if code in _FIXED:
+            position += _FIXED[code]
+        elif code == 2:  # catalog, with a terminating zero (before 5.0)
+            position += status[position] + 2
+        elif code in (5, 6):  # time zone name; catalog
+            position += status[position] + 1
+        elif code == 11:  # invoker: user and host
+            position += status[position] + 1
+            position += status[position] + 1
+        else:
+            return None
+    return None
+
+
+def _names(status: memoryview, position: int) -> tuple[str, ...] | None:
+    count = status[position]
+    position += 1
+    if count == f.MAX_UPDATED_DBS:
+        return None
+    names = []
+    for _ in range(count):
+        end = bytes(status[position:]).index(0) + position
+        names.append(bytes(status[position:end]).decode("utf-8", "replace"))
+        position = end + 1
+    return tuple(names)

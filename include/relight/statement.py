@@ -1,0 +1,183 @@
+"""What a logged statement does to tables, read from its tokens.
+
+Only what accounting and lanes need: which tables appear, vanish, are emptied or renamed, and
+which databases are named. Whatever is not understood is said to be unknown, never guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot.dialects.mysql import MySQL
+from sqlglot.errors import TokenError
+from sqlglot.tokens import Token, TokenType
+
+from relight.accounting import Create, Drop, DropDatabase, Operation, Rename, Truncate, Unknown
+
+
+@dataclass(frozen=True)
+class Effect:
+    """``names``: every database that the statement names; None where it cannot be told.
+    ``operations``: what it does to row counts, in order."""
+
+    names: frozenset[str] | None
+    operations: tuple[Operation, ...]
+
+
+def effect_of(sql: str, database: str, known: frozenset[str]) -> Effect:
+    """The effect of a DDL or account statement run with ``database`` as its default.
+
+    ``known`` are the databases of the shard: a name counts as a database's when it is one of them,
+    or the statement's own object, and a dot follows it.
+    """
+    try:
+        tokens = _tokens(sql)
+    except TokenError:
+        return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
+    words = _Words(list(_split_up(tokens)), database)
+    names = {
+        token.text
+        for token, dot, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if dot.text == "." and after.text != "*" and token.text in known
+    }
+    operations = _operations(words)
+    names |= {operation.database for operation in operations}
+    names |= {o.new_database for o in operations if isinstance(o, Rename)}
+    return Effect(frozenset(n for n in names if n), operations)
+
+
+def _tokens(sql: str) -> list[Token]:
+    """Tokens of a statement. sqlglot keeps the rest of some statements (RENAME, CALL) as one text."""
+    tokens = MySQL().tokenize(sql)
+    if len(tokens) == 2 and tokens[0].token_type in MySQL.Tokenizer.COMMANDS:
+        return [tokens[0], *_tokens(tokens[1].text)]
+    return list(tokens)
+
+
+def _split_up(tokens: list[Token]) -> Iterator[str]:
+    """Words one by one: sqlglot makes one token of some pairs of keywords, such as RENAME TABLE."""
+    for token in tokens:
+        if token.token_type is TokenType.IDENTIFIER or " " not in token.text or token.token_type is TokenType.STRING:
+            yield token.text
+        else:
+            yield from token.text.split()
+
+
+class _Words:
+    """The words of a statement, taken one by one."""
+
+    def __init__(self, tokens: list[str], database: str) -> None:
+        self._tokens = tokens
+        self._at = 0
+        self._database = database
+
+    @property
+    def left(self) -> bool:
+        return self._at < len(self._tokens)
+
+    def peek(self, ahead: int = 0) -> str:
+        at = self._at + ahead
+        return self._tokens[at].upper() if at < len(self._tokens) else ""
+
+    def accept(self, *words: str) -> bool:
+        """Take the words if exactly they come next."""
+        if all(self.peek(i) == word for i, word in enumerate(words)):
+            self._at += len(words)
+            return True
+        return False
+
+    def skip_one(self) -> None:
+        self._at += 1
+
+    def name(self) -> str:
+        token = self._tokens[self._at] if self.left else ""
+        self._at += 1
+        return token
+
+    def table(self) -> tuple[str, str]:
+        """A table name with its database, the default one where none is written."""
+        first = self.name()
+        if self.accept("."):
+            return first, self.name()
+        return self._database, first
+
+    def tables(self) -> list[tuple[str, str]]:
+        found = [self.table()]
+        while self.accept(","):
+            found.append(self.table())
+        return found
+
+
+def _operations(words: _Words) -> tuple[Operation, ...]:
+    if words.accept("TRUNCATE"):
+        words.accept("TABLE")
+        return (Truncate(*words.table()),)
+    if words.accept("DROP"):
+        return _drop(words)
+    if words.accept("CREATE"):
+        return _create(words)
+    if words.accept("RENAME", "TABLE") or words.accept("RENAME", "TABLES"):
+        return _renames(words)
+    if words.accept("ALTER", "TABLE"):
+        return _alter(words)
+    return ()
+
+
+def _drop(words: _Words) -> tuple[Operation, ...]:
+    if words.accept("DATABASE") or words.accept("SCHEMA"):
+        words.accept("IF", "EXISTS")
+        return (DropDatabase(words.name()),)
+    if words.accept("TEMPORARY"):
+        return ()
+    if words.accept("TABLE") or words.accept("TABLES"):
+        words.accept("IF", "EXISTS")
+        return tuple(Drop(*table) for table in words.tables())
+    return ()
+
+
+def _create(words: _Words) -> tuple[Operation, ...]:
+    if not words.accept("TABLE"):
+        return ()  # also CREATE TEMPORARY TABLE, which holds no rows anyone counts
+    if_absent = words.accept("IF", "NOT", "EXISTS")
+    return (Create(*words.table(), if_absent=if_absent),)
+
+
+def _renames(words: _Words) -> tuple[Operation, ...]:
+    found: list[Operation] = []
+    while words.left:
+        old = words.table()
+        if not words.accept("TO"):
+            return (*found, Unknown(*old, "the RENAME cannot be read"))
+        found.append(Rename(*old, *words.table()))
+        if not words.accept(","):
+            break
+    return tuple(found)
+
+
+def _alter(words: _Words) -> tuple[Operation, ...]:
+    table = words.table()
+    while words.left:
+        if words.peek() == "RENAME":
+            words.skip_one()
+            if words.peek() in ("COLUMN", "INDEX", "KEY"):
+                continue
+            if words.peek() in ("TO", "AS", "="):
+                words.skip_one()
+            return (Rename(*table, *words.table()),)
+        if words.peek() in ("DROP", "TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT") and words.peek(1) in (
+            "PARTITION", "TABLESPACE",
+        ):  # fmt: skip
+            reason = f"{words.peek()} {words.peek(1)} moves rows that the log does not count"
+            return (Unknown(*table, reason), *_exchanged(words, reason))
+        words.skip_one()
+    return ()
+
+
+def _exchanged(words: _Words, reason: str) -> tuple[Operation, ...]:
+    """The other table of EXCHANGE PARTITION ... WITH TABLE."""
+    while words.left:
+        if words.accept("WITH", "TABLE"):
+            return (Unknown(*words.table(), reason),)
+        words.skip_one()
+    return ()
