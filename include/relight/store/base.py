@@ -46,9 +46,10 @@ class Store(Protocol):
         """A small object, whole. :raises ObjectMissing: there is none."""
         ...
 
-    def stream(self, key: str, *, size: int, sha256: str) -> Iterator[bytes]:
+    def stream(self, key: str, *, size: int | None, sha256: str | None) -> Iterator[bytes]:
         """The object's bytes as they arrive. The digest is known only at the end, so the caller
-        must not publish what it made of them before the iterator is exhausted.
+        must not publish what it made of them before the iterator is exhausted. With None for what
+        is not known, the caller checks the bytes by other means.
 
         :raises ObjectMissing: there is none. ObjectCorrupt: size or digest differ.
         """

@@ -1,0 +1,64 @@
+"""Where things lie in the store: every key is made here.
+
+    <shard>/snapshots/<id>/parts/0001.zst ...        compressed data files
+    <shard>/snapshots/<id>/manifest.json             uploaded last: makes the snapshot exist
+    <shard>/segments/<server-uuid>/<file>.<sha8>.zst   one compressed binary log
+    <shard>/segments/<server-uuid>/<file>.<sha8>.json  its manifest, uploaded last
+    <shard>/runs/<run-id>/plan.json                  see relight.site.Run
+
+Keys are relative to the configured prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+_SNAPSHOT_MANIFEST = re.compile(r"^[^/]+/snapshots/[^/]+/manifest\.json$")
+_SEGMENT_MANIFEST = re.compile(r"^[^/]+/segments/(?P<uuid>[0-9a-f-]{36})/(?P<file>[^/]+)\.[0-9a-f]{8}\.json$")
+
+
+def snapshot_id(taken_at: datetime, server_uuid: str) -> str:
+    """``20261122T190211Z-1a2b3c4d``: when it was taken (UTC) and by which server."""
+    return f"{taken_at:%Y%m%dT%H%M%SZ}-{server_uuid[:8]}"
+
+
+def snapshots(shard: str) -> str:
+    """What the keys of all snapshots of a shard begin with."""
+    return f"{shard}/snapshots/"
+
+
+def part(shard: str, snapshot: str, number: int) -> str:
+    """One part of a snapshot; ``number`` counts from 1."""
+    return f"{snapshots(shard)}{snapshot}/parts/{number:04d}.zst"
+
+
+def snapshot_manifest(shard: str, snapshot: str) -> str:
+    """The manifest of a snapshot."""
+    return f"{snapshots(shard)}{snapshot}/manifest.json"
+
+
+def is_snapshot_manifest(key: str) -> bool:
+    """Whether a key names a snapshot's manifest."""
+    return bool(_SNAPSHOT_MANIFEST.match(key))
+
+
+def segments(shard: str, server_uuid: str = "") -> str:
+    """What the keys of all segments of a shard, or of one of its servers, begin with."""
+    return f"{shard}/segments/{server_uuid}/" if server_uuid else f"{shard}/segments/"
+
+
+def segment(shard: str, server_uuid: str, file: str, log_sha256: str) -> str:
+    """A compressed binary log. Its own digest is part of the name, since file names repeat."""
+    return f"{segments(shard, server_uuid)}{file}.{log_sha256[:8]}.zst"
+
+
+def segment_manifest(segment_key: str) -> str:
+    """The manifest of a segment."""
+    return segment_key.removesuffix(".zst") + ".json"
+
+
+def segment_identity(manifest_key: str) -> tuple[str, str] | None:
+    """Server UUID and file name out of the key of a segment's manifest; None for any other key."""
+    found = _SEGMENT_MANIFEST.match(manifest_key)
+    return (found["uuid"], found["file"]) if found else None
