@@ -26,8 +26,10 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- TruncatedLog      the file ends inside an event
     |   `-- UnsupportedEvent  understood by nobody: never guessed at
     |-- ReplayError           a lane cannot go on
+    |   `-- LaneBlocked       (retryable) it needs something of another lane
     |-- ValidationFailed      the rebuilt data are not what the logs say
-    `-- PromotionRefused      the server must stay closed
+    |-- PromotionRefused      the server must stay closed
+    `-- LabError              the lab cannot be set up, started or stopped
 """
 
 from __future__ import annotations
@@ -157,9 +159,19 @@ class ReplayError(RelightError):
     """A lane cannot go on."""
 
 
+class LaneBlocked(ReplayError):
+    """A lane needs something of another lane: worth another try when the others are through."""
+
+    retryable = True
+
+
 class ValidationFailed(RelightError):
     """The rebuilt data are not what snapshot and logs say; the server stays closed."""
 
 
 class PromotionRefused(RelightError):
     """The server must stay closed."""
+
+
+class LabError(RelightError):
+    """The lab (a fleet on one machine, for the demo and tests) cannot be set up, started or stopped."""

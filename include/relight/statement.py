@@ -18,30 +18,29 @@ from relight.accounting import Create, Drop, DropDatabase, Operation, Rename, Tr
 
 @dataclass(frozen=True)
 class Effect:
-    """``names``: every database that the statement names; None where it cannot be told.
+    """``names``: every name that may be a database's; None where the statement cannot be read.
     ``operations``: what it does to row counts, in order."""
 
     names: frozenset[str] | None
     operations: tuple[Operation, ...]
 
 
-def effect_of(sql: str, database: str, known: frozenset[str]) -> Effect:
+def effect_of(sql: str, database: str) -> Effect:
     """The effect of a DDL or account statement run with ``database`` as its default.
 
-    ``known`` are the databases of the shard: a name counts as a database's when it is one of them,
-    or the statement's own object, and a dot follows it.
+    A name followed by a dot may be a database's or a table's; only who knows all databases of the
+    shard can tell, so all are given. ``db.*``, as in GRANT, needs nothing of that database.
     """
     try:
         tokens = _tokens(sql)
     except TokenError:
         return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
-    words = _Words(list(_split_up(tokens)), database)
     names = {
         token.text
         for token, dot, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
-        if dot.text == "." and after.text != "*" and token.text in known
+        if dot.text == "." and after.text != "*"
     }
-    operations = _operations(words)
+    operations = _operations(_Words(list(_split_up(tokens)), database))
     names |= {operation.database for operation in operations}
     names |= {o.new_database for o in operations if isinstance(o, Rename)}
     return Effect(frozenset(n for n in names if n), operations)

@@ -1,0 +1,104 @@
+"""What steps leave for later steps in the run's folder, on the rebuilt server's machine.
+
+Every file appears under its name only when it is whole, so a step that finds it need not doubt it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from relight.accounting import Operation
+from relight.errors import PlanError
+from relight.manifest import GtidField, Value
+from relight.splitter import Tie
+
+
+class StreamInfo(Value):
+    """One stream file of a split segment."""
+
+    database: str
+    file: str
+    bytes: int
+    transactions: int
+
+
+class SplitResult(Value):
+    """What a segment held, up to the target. Kept as ``result.json`` beside its stream files."""
+
+    number: int
+    taken: GtidField
+    transactions: int
+    row_events: int
+    log_bytes: int
+    streams: tuple[StreamInfo, ...]
+    ties: tuple[Tie, ...]
+    operations: tuple[Operation, ...]
+    seconds: float
+
+
+class Lane(Value):
+    """One independent replay stream: one database of the shard, or several that are tied."""
+
+    number: int
+    name: str
+    """Its databases, joined by ``+``."""
+    databases: tuple[str, ...]
+    bytes: int
+    transactions: int
+
+
+class LaneGroup(Value):
+    """Lanes that one task replays, one after the other."""
+
+    number: int
+    label: str
+    lanes: tuple[int, ...]
+    bytes: int
+
+
+class Lanes(Value):
+    """All lanes of a run. Kept as ``lanes.json`` in the run's folder."""
+
+    lanes: tuple[Lane, ...]
+    groups: tuple[LaneGroup, ...]
+    databases: tuple[str, ...]
+    """Every database to be validated."""
+    end_gtids: GtidField
+    """What the rebuilt server will have executed."""
+    segments: int
+    transactions: int
+    log_bytes: int
+
+
+def split_folder(run_folder: Path, number: int) -> Path:
+    """Where the streams of segment ``number`` lie."""
+    return run_folder / "split" / f"{number:06d}"
+
+
+def load_split(run_folder: Path, number: int) -> SplitResult:
+    """The result of a finished split. :raises PlanError: that segment was not split yet."""
+    path = split_folder(run_folder, number) / "result.json"
+    try:
+        return SplitResult.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError("a segment was not split", on=str(number), why=f"{path} is missing",
+                        hint="run the split step of that segment first, on the same machine") from None  # fmt: skip
+
+
+def lanes_path(run_folder: Path) -> Path:
+    """Where the lanes of a run are kept."""
+    return run_folder / "lanes.json"
+
+
+def load_lanes(run_folder: Path) -> Lanes:
+    """The lanes of a run, as :func:`plan_lanes` left them."""
+    return Lanes.model_validate_json(lanes_path(run_folder).read_text(encoding="utf-8"))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears under its name at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
