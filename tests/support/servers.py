@@ -1,0 +1,95 @@
+"""Real mysqld processes on free ports, in folders that go away."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relight import mysqld
+from relight.credentials import Login
+from relight.fleet import ProcessControl, Server
+from relight.lab.mysql import MySQL
+from relight.lab.options import write_options
+from relight.lab.ports import free_ports
+from relight.lab.state import end_processes, mark
+from relight.lab.template import Template
+from relight.session import Session, connect
+
+FAST = {"innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-redo-log-capacity": "16M"}
+"""Tests lose nothing in a power cut."""
+
+
+@dataclass
+class Servers:
+    """Makes servers below one folder, and ends them all."""
+
+    folder: Path
+    mysql: MySQL
+    template: Template
+    made: list[Server] = field(default_factory=list)
+
+    @property
+    def admin(self) -> Login:
+        """The administrative account of every server made here."""
+        return self.template.logins.admin
+
+    def make(
+        self, name: str = "", *, options: dict[str, str] | None = None, start: bool = True, empty: bool = False
+    ) -> Server:
+        """A new server; running, unless ``start`` is off; without a data directory if ``empty``."""
+        number = len(self.made) + 1
+        name = name or f"server-{number}"
+        home = self.folder / name
+        server = Server(
+            name=name, port=free_ports(1)[0], datadir=home / "data", socket=home / "mysqld.sock",
+            options_file=home / "my.cnf", workdir=home / "work", mysqld=self.mysql.mysqld,
+            mysqlbinlog=self.mysql.mysqlbinlog, control=ProcessControl(kind="process"),
+        )  # fmt: skip
+        self.made.append(server)
+        write_options(server, self.mysql, server_id=number, extra={**FAST, **(options or {})})
+        server.workdir.mkdir(parents=True)
+        if not empty:
+            self.template.copy_to(server.datadir)
+            if start:
+                mysqld.start(server, self.admin).close()
+        return server
+
+    def connect(self, server: Server) -> Session:
+        """A session of the administrative account."""
+        return connect(server, self.admin)
+
+    def make_replicas(self, source: Server, count: int) -> list[Server]:
+        """Servers that follow ``source``, by GTID and TLS."""
+        with ThreadPoolExecutor(count) as pool:
+            jobs = [pool.submit(self.make, f"{source.name}-replica-{i + 1}") for i in range(count)]
+            replicas = [job.result() for job in jobs]
+        for replica in replicas:
+            follow(replica, source, self.admin, self.template.logins.replication)
+        return replicas
+
+    def close(self) -> None:
+        """Kill whatever runs on the folders made here, then remove them."""
+        for server in self.made:
+            kill(server)
+            shutil.rmtree(server.datadir.parent, ignore_errors=True)
+        self.made.clear()
+
+
+def follow(replica: Server, source: Server, admin: Login, replication: Login) -> None:
+    """Make one server replicate from another."""
+    with connect(replica, admin) as session:
+        session.run(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s, "
+            "SOURCE_AUTO_POSITION=1, SOURCE_SSL=1, SOURCE_CONNECT_RETRY=1",
+            source.host, source.port, replication.user, replication.password,
+        )  # fmt: skip
+        session.run("START REPLICA")
+
+
+def kill(server: Server) -> None:
+    """SIGKILL every mysqld that has a system tablespace open below the server's folder, and wait."""
+    home = server.datadir.parent
+    pids = {pid for pid, path in mysqld.open_files(home) if path.name.removesuffix(" (deleted)") == "ibdata1"}
+    end_processes({pid: mark(pid) for pid in pids}, grace=0)

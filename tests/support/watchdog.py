@@ -1,0 +1,66 @@
+"""Ends what a test run left running, also when the run itself is killed.
+
+``python watchdog.py FOLDER`` waits until its parent is gone, kills every process that works in or
+has files open below FOLDER (a folder that only the parent's tests use), and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def main(folder: Path) -> None:
+    """Wait for the parent's end, then clean up."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    end_all_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_all_below(folder: Path) -> None:
+    """Kill what runs below the folder, until nothing does: a process may just be starting another."""
+    for _ in range(50):
+        found = running_below(folder)
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if not found:
+            return
+        time.sleep(0.1)
+
+
+def running_below(folder: Path) -> set[int]:
+    """Processes, except this one and its parent, with their working directory or a file below the folder."""
+    real = folder.resolve()
+    found = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid()):
+            if any(real in path.parents or path == real for path in _paths(Path(entry.path))):
+                found.add(int(entry.name))
+    return found
+
+
+def _paths(process: Path) -> list[Path]:
+    paths = []
+    try:
+        links = [process / "cwd", *(process / "fd").iterdir()]
+    except OSError:
+        return []  # ended meanwhile, or another user's
+    for link in links:
+        try:
+            paths.append(link.readlink())
+        except OSError:
+            continue
+    return paths
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
