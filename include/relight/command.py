@@ -1,7 +1,7 @@
 """Running other programs so that nothing outlives the task that started it.
 
 A child is ended by the kernel when its parent dies (``PR_SET_PDEATHSIG``), also after SIGKILL.
-The one exception is mysqld itself, which :mod:`relight.mysqld` detaches on purpose.
+The one exception is a fleet's own mysqld, which :mod:`relight.mysqld` detaches on purpose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """To be run in a child before it becomes another program."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -41,7 +42,7 @@ def run(
         done = subprocess.run(
             [os.fspath(a) for a in arguments], input=stdin, cwd=cwd, timeout=timeout, capture_output=True,
             check=False, env=None if environment is None else {**os.environ, **environment},
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- prctl is async-signal-safe
+            preexec_fn=die_with_parent,  # noqa: PLW1509 -- prctl is async-signal-safe
         )  # fmt: skip
     except FileNotFoundError:
         raise CommandFailed(

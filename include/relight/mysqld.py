@@ -79,8 +79,8 @@ def start(server: Server, login: Login, *, timeout: float = 120) -> Session:
     return wait_until_up(server, login, process=process, timeout=timeout)
 
 
-def spawn(server: Server, *options: str, datadir: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start mysqld as a process of its own, in its own session, so that it outlives the task."""
+def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: bool = True) -> subprocess.Popen[bytes]:
+    """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall."""
     arguments = [str(server.mysqld), f"--defaults-file={server.options_file}"]
     arguments += [f"--datadir={datadir or server.datadir}", *run_as_options(server), *options]
     log = server.workdir / f"{server.name}.mysqld.out"
@@ -89,7 +89,7 @@ def spawn(server: Server, *options: str, datadir: Path | None = None) -> subproc
         with log.open("ab") as output:
             return subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                cwd=datadir or server.datadir,
+                cwd=datadir or server.datadir, preexec_fn=None if outlives else command.die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
     except OSError as error:
         raise ServerStartFailed("mysqld cannot be started", on=server.name, why=str(error)) from None
@@ -216,44 +216,18 @@ def last_log_errors(server: Server) -> str:
             name, _, value = line.partition("=")
             if name.strip().replace("_", "-") == "log-error":
                 candidates.insert(0, Path(value.strip()))
-    for path in candidates:
-        with contextlib.suppress(OSError):
-            with path.open("rb") as stream:
-                stream.seek(max(0, path.stat().st_size - 20_000))
-                lines = stream.read().decode("utf-8", "replace").splitlines()
-            errors = [line for line in lines if "[ERROR]" in line]
-            if errors:
-                return " | ".join(errors[-2:])
-    return "Its error log shows no error."
+    return next(filter(None, map(errors_in, candidates)), "Its error log shows no error.")
 
 
-@contextlib.contextmanager
-def scratch_boot(server: Server, login: Login, datadir: Path, *, timeout: float = 300) -> Iterator[Session]:
-    """Run a throw-away mysqld on ``datadir``, reachable by a socket below it only, and shut it down.
-
-    The server's own options apply, except that nothing is logged, replicated or scheduled.
-    Leaves a cleanly shut down data directory.
-    """
-    # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
-    socket = Path("/tmp") / f"relight-{os.getpid()}-{abs(hash(datadir)) % 10**8}.sock"  # noqa: S108
-    scratch = server.model_copy(update={"socket": socket, "datadir": datadir})
-    process = spawn(
-        scratch, f"--socket={socket}", f"--pid-file={socket}.pid", f"--log-error={datadir.parent}/scratch-error.log",
-        "--skip-networking", "--mysqlx=OFF", "--skip-log-bin", "--event-scheduler=OFF", "--skip-replica-start",
-        "--innodb-flush-log-at-trx-commit=0", "--read-only=OFF", "--super-read-only=OFF", datadir=datadir,
-    )  # fmt: skip
+def errors_in(path: Path) -> str:
+    """The last lines marked as errors of one error log; empty where there is none."""
     try:
-        with wait_until_up(scratch, login, process=process, timeout=timeout) as session:
-            yield session
-            with contextlib.suppress(ServerUnreachable):
-                session.run("SET GLOBAL innodb_fast_shutdown = 0")
-                session.run("SHUTDOWN")
-        if process.wait(timeout) != 0:
-            raise ServerError("the scratch server did not shut down cleanly", on=str(datadir))
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - 20_000))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""  # a log that cannot be read only means a message with less in it
+    return " | ".join([line for line in lines if "[ERROR]" in line][-2:])
 
 
 def gtid_history_reset_statement(session: Session) -> str:
@@ -263,3 +237,10 @@ def gtid_history_reset_statement(session: Session) -> str:
     return "RESET BINARY LOGS AND GTIDS" if (major, minor) >= (8, 2) else "RESET MASTER"
 
 
+def scratch_boot(
+    server: Server, login: Login, datadir: Path, *, timeout: float = 300
+) -> contextlib.AbstractContextManager[Session]:
+    """See :func:`relight.scratch.scratch_boot`."""
+    from relight import scratch
+
+    return scratch.scratch_boot(server, login, datadir, timeout=timeout)
