@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from relight import mysqld
 from relight.credentials import Login
 from relight.fleet import ProcessControl, Server
+from relight.lab.fleet import follow, mysqlds_below
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.ports import free_ports
@@ -77,19 +79,7 @@ class Servers:
         self.made.clear()
 
 
-def follow(replica: Server, source: Server, admin: Login, replication: Login) -> None:
-    """Make one server replicate from another."""
-    with connect(replica, admin) as session:
-        session.run(
-            "CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s, "
-            "SOURCE_AUTO_POSITION=1, SOURCE_SSL=1, SOURCE_CONNECT_RETRY=1",
-            source.host, source.port, replication.user, replication.password,
-        )  # fmt: skip
-        session.run("START REPLICA")
-
-
 def kill(server: Server) -> None:
     """SIGKILL every mysqld that has a system tablespace open below the server's folder, and wait."""
-    home = server.datadir.parent
-    pids = {pid for pid, path in mysqld.open_files(home) if path.name.removesuffix(" (deleted)") == "ibdata1"}
-    end_processes({pid: mark(pid) for pid in pids}, grace=0)
+    pids = mysqlds_below(server.datadir.parent)
+    end_processes({pid: mark(pid) for pid in pids}, grace=10, ask=signal.SIGKILL)

@@ -73,7 +73,8 @@ def private(place: Place) -> MySQL | None:
         "character-sets-dir": f"{prefix}/usr/share/mysql/charsets",
         "plugin-dir": f"{prefix}/usr/lib/mysql/plugin",
     }
-    return MySQL(*(prefix / "bin" / program for program in PROGRAMS), version=version, options=options)
+    mysqld, mysql, mysqlbinlog = (prefix / "bin" / program for program in PROGRAMS)
+    return MySQL(mysqld, mysql, mysqlbinlog, version, options)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:

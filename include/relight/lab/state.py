@@ -77,9 +77,9 @@ class State:
         return ended
 
     def end_all(self) -> list[str]:
-        """End everything that is registered; gives the names of those that were running."""
+        """End everything that is registered, the youngest first; gives the names of those that were running."""
         with self._changing() as processes:
-            names = list(processes)
+            names = list(reversed(processes))
         return [name for name in names if self.end(name)]
 
     @contextlib.contextmanager
