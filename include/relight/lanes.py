@@ -15,6 +15,7 @@ from relight.plan import load_plan, load_snapshot_manifest
 from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, load_split, write_whole
 from relight.site import Run, Site
 from relight.splitter import Tie
+from relight.stepping import step
 
 
 class LanesSummary(Value):
@@ -26,6 +27,7 @@ class LanesSummary(Value):
     log_bytes: int
 
 
+@step("lanes")
 def plan_lanes(site: Site, run: Run) -> LanesSummary:
     """Tie databases into lanes and balance lanes over tasks, from the results of every split."""
     plan = load_plan(site.store, run)

@@ -103,7 +103,7 @@ def run_as_options(server: Server) -> list[str]:
 
 
 def give_to_server_account(server: Server, directory: Path) -> None:
-    """Make everything below ``directory`` belong to the account that mysqld runs as."""
+    """Make a file, or everything below a directory, belong to the account that mysqld runs as."""
     if server.run_as and os.geteuid() == 0:
         account = pwd.getpwnam(server.run_as)
         for path in (directory, *directory.rglob("*")):
@@ -228,6 +228,29 @@ def errors_in(path: Path) -> str:
     except OSError:
         return ""  # a log that cannot be read only means a message with less in it
     return " | ".join([line for line in lines if "[ERROR]" in line][-2:])
+
+
+def persisted_by_relight(session: Session) -> list[str]:
+    """Names of the persisted variables that :func:`write_closed_settings` left."""
+    ours = {*CLOSED, *LOADING, *_STATIC}
+    rows = session.rows("SELECT variable_name FROM performance_schema.persisted_variables")
+    return sorted(str(name) for (name,) in rows if name in ours)
+
+
+def configured(server: Server, option: str) -> str:
+    """What the server's own options file, or the built-in default, says about an option.
+
+    :raises ServerError: mysqld does not know the option.
+    """
+    text = command.run(
+        [server.mysqld, f"--defaults-file={server.options_file}", *run_as_options(server), "--verbose", "--help"],
+        timeout=60,
+    ).decode("utf-8", "replace")  # fmt: skip
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == option:
+            return value.strip()
+    raise ServerError("mysqld does not know an option", on=option)
 
 
 def gtid_history_reset_statement(session: Session) -> str:

@@ -16,6 +16,7 @@ from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
 from relight.session import connect
 from relight.site import Run, Site
 from relight.stream import StreamReader, portions
+from relight.stepping import step
 
 
 class ReplaySummary(Value):
@@ -28,6 +29,7 @@ class ReplaySummary(Value):
     seconds: float
 
 
+@step("replay")
 def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     """Replay the lanes of group ``number``, one after the other.
 

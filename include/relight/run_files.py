@@ -96,6 +96,11 @@ def load_lanes(run_folder: Path) -> Lanes:
     return Lanes.model_validate_json(lanes_path(run_folder).read_text(encoding="utf-8"))
 
 
+def judgement_path(run_folder: Path) -> Path:
+    """The judgement; it exists only when promotion is allowed."""
+    return run_folder / "judgement.json"
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears under its name at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,8 @@ class Run(Value):
     shard: str
     target: Target
     mode: Literal["promote", "rehearse"] = "promote"
+    accept_inconclusive: bool = False
+    """Whether tables that the log cannot account for may be promoted: a person's decision."""
 
     @field_validator("run_id")
     @classmethod
@@ -67,11 +69,11 @@ class Run(Value):
         return self.server(fleet).workdir / "runs" / self.run_id
 
     @property
-    def plan_key(self) -> str:
-        """The plan's object in the store."""
-        return f"{self.shard}/runs/{self.run_id}/plan.json"
+    def folder_key(self) -> str:
+        """Where the run keeps its objects in the store."""
+        return f"{self.shard}/runs/{self.run_id}"
 
     @property
-    def report_key(self) -> str:
-        """The report's object in the store."""
-        return f"{self.shard}/runs/{self.run_id}/report.json"
+    def plan_key(self) -> str:
+        """The plan's object in the store."""
+        return f"{self.folder_key}/plan.json"

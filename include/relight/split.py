@@ -27,6 +27,7 @@ from relight.site import Run, Site
 from relight.splitter import Splitter
 from relight.stream import Piece, StreamWriter
 from relight.target import Target
+from relight.stepping import step
 
 
 class SplitSummary(Value):
@@ -40,6 +41,7 @@ class SplitSummary(Value):
     seconds: float
 
 
+@step("split")
 def split_segment(site: Site, run: Run, number: int) -> SplitSummary:
     """Fetch and split segment ``number`` of the plan. Run again, it finds its work done.
 
