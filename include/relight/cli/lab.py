@@ -66,6 +66,8 @@ def _say(topic: str) -> fleet.Say:
 
 def _show(found: LabStatus) -> None:
     console = Console()
+    if not console.is_terminal:
+        console.width = 160  # nobody's window: do not cut what a pipe or a log gets
     if not found.servers:
         console.print("No lab here yet: relight lab up")
         return

@@ -77,7 +77,8 @@ def down(place: Place, say: Say) -> None:
     if described.exists():
         s3.remove_sockets(json.loads(described.read_text(encoding="utf-8"))["ports"])
     servers = mysqlds_below(place.servers)
-    if end_processes({pid: mark(pid) for pid in servers}, grace=60):
+    end_processes({pid: mark(pid) for pid in servers}, grace=60)
+    if servers:
         say(f"stopped {len(servers)} mysqld")
 
 

@@ -109,6 +109,8 @@ def _arguments(folder: Path, login: Login, ports: list[int]) -> list[str | Path]
     return [
         program(), f"-logdir={folder}", "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-master.port={master}", f"-master.port.grpc={master + COMPANION}", "-master.telemetry=false",
+        # There is one master, which after a restart would wait ten seconds for others to vote.
+        "-master.electionTimeout=1s",
         # Small volumes: a bucket begins with several, and each takes its size from the disk's free space.
         "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-volume.preStopSeconds=0",
         f"-volume.port={volume}", f"-volume.port.grpc={volume + COMPANION}",

@@ -104,7 +104,7 @@ def end_processes(pids: Mapping[int, str], *, grace: float, ask: int = signal.SI
 
     ``pids`` maps each id to its :func:`mark`: an id that names another process by now is left alone.
     """
-    ours = dict(pids)
+    ours = {pid: known for pid, known in pids.items() if known}  # without a mark: gone when it was looked at
     found = bool(_remaining(ours))
     _signal(ours, ask)
     if not _wait(lambda: not _remaining(ours), grace):
