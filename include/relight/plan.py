@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
-from relight.manifest import GtidField, SegmentManifest, Value
+from pydantic import ValidationError
+
+from relight.errors import ObjectCorrupt
+from relight.manifest import GtidField, SegmentManifest, SnapshotManifest, Value
+from relight.site import Run
+from relight.store.base import Store
 from relight.target import Target
 
 
@@ -50,4 +56,36 @@ class Plan(Value):
     """What the restored shard will have executed, where that is known without reading the last log."""
     download_bytes: int
     disk_bytes: int
-    """Free space the restore needs on the target's disk."""
+    """Free space the restore needs on the target's disk, the fleet's reserve included."""
+    notes: tuple[str, ...] = ()
+    """What an operator should know before carrying it out; empty when all is as it should be."""
+
+
+def load_plan(store: Store, run: Run) -> Plan:
+    """The plan that was made for the run. :raises ObjectMissing: none was."""
+    content = store.get(run.plan_key)
+    try:
+        return Plan.model_validate_json(content)
+    except ValidationError as error:
+        raise _unreadable("the plan", run.plan_key, error) from None
+
+
+def load_snapshot_manifest(store: Store, reference: SnapshotReference) -> SnapshotManifest:
+    """The manifest that the plan was made with.
+
+    :raises ObjectCorrupt: what is there now is not it. ObjectMissing: it is gone.
+    """
+    content = store.get(reference.manifest_key)
+    if hashlib.sha256(content).hexdigest() != reference.manifest_sha256:
+        raise ObjectCorrupt(
+            "a snapshot's manifest is not the one the plan was made with", on=reference.manifest_key,
+            why="its SHA-256 differs", hint="make a new plan: start the restore as a new run",
+        )  # fmt: skip
+    try:
+        return SnapshotManifest.model_validate_json(content)
+    except ValidationError as error:
+        raise _unreadable("a snapshot's manifest", reference.manifest_key, error) from None
+
+
+def _unreadable(what: str, key: str, error: ValidationError) -> ObjectCorrupt:
+    return ObjectCorrupt(f"{what} cannot be read", on=key, why=error.errors()[0]["msg"])
