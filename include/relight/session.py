@@ -24,7 +24,8 @@ _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
 
 _open: dict[int, Session] = {}
-_lock = threading.Lock()
+# Reentrant, since a signal handler asks for the open sessions while the main thread may be in here.
+_lock = threading.RLock()
 
 
 class Session:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relight.credentials import Credentials, Purpose
+from relight.credentials import Credentials, EnvironmentCredentials, Purpose
 from relight.errors import LabError
+from relight.lab import secrets
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.place import Place
 from relight.lab.ports import free_ports
@@ -37,6 +38,11 @@ class LabAirflow:
     project: Path
     credentials: Credentials
     parallel: int = 4
+
+    @classmethod
+    def of(cls, place: Place) -> LabAirflow:
+        """The Airflow of a lab that is up, with the DAGs of the project that this module lies in."""
+        return cls(place, Path(__file__).resolve().parents[3], EnvironmentCredentials(secrets.read(place)))
 
     @property
     def home(self) -> Path:

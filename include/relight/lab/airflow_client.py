@@ -139,7 +139,7 @@ class AirflowClient:
         """The last lines of what a task's last try wrote."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task.task_id}/logs/{max(task.try_number, 1)}"
         content = self._send("GET", f"{path}?map_index={task.map_index}&full_content=true")["content"]
-        texts = [item if isinstance(item, str) else str(item.get("event", "")) for item in content]
+        texts = [_line(item) for item in content]
         return [text for text in texts if text and not text.startswith("::")][-lines:]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
@@ -185,6 +185,13 @@ def _task(item: Mapping[str, Any]) -> TaskState:
         state=item["state"], try_number=item["try_number"],
         start=_time(item["start_date"]), end=_time(item["end_date"]),
     )  # fmt: skip
+
+
+def _line(item: str | Mapping[str, Any]) -> str:
+    if isinstance(item, str):
+        return item
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in item.get("error_detail") or ()]
+    return ": ".join([str(item.get("event", "")), *errors])
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,0 +1,32 @@
+"""
+# Binary logs to the store
+
+Every few minutes each shard's finished binary logs are uploaded. What has not been uploaded when
+a shard is lost is lost with it, so the interval is the data loss to expect.
+
+**If it fails:** the interval grows until it works again. Servers must keep their binary logs longer
+than that (`binlog_expire_logs_seconds`), or there will be a gap that no restore can cross.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from relight_airflow.operators import BackupOperator, ShardsOperator
+from relight_airflow.request import EVERY, shard_param
+from relight_airflow.steps import DEFAULTS
+
+with DAG(
+    "backup_binlogs",
+    description="Upload every shard's binary logs",
+    doc_md=__doc__,
+    schedule="*/5 * * * *",
+    default_args=DEFAULTS,
+    params={"shard": shard_param(EVERY)},
+    tags=["relight", "backup"],
+    max_active_runs=1,
+):
+    BackupOperator.partial(
+        task_id="ship",
+        step="relight.segments.ship_segments",
+        map_index_template="{{ task.shard }}",
+    ).expand(shard=ShardsOperator(task_id="shards").output)

@@ -1,0 +1,45 @@
+"""
+# Bring a lost shard back
+
+One run rebuilds one shard from its last snapshot and the binary logs that followed it, proves the
+result, and opens it. Several shards may be restored at the same time; one shard only once.
+
+**Before:** make sure the shard is really lost. The run does so too: task `guard` looks for signs of
+life on the machine itself and refuses if it finds any. An existing data directory is set aside, never deleted.
+
+**Trigger it** with the shard, the point to restore to, and the mode: `promote` opens the shard at the
+end; `rehearse` rebuilds it on the scratch server, and tears that down again.
+
+| task | if it fails |
+| --- | --- |
+| `check` | the request makes no sense, or another run is at work on this server: its log says which |
+| `plan` | the store lacks something: the message names the nearest point that can be reached |
+| `guard` | the server shows signs of life: find out who is using it |
+| `restore_snapshot`, `split`, `replay`, `replay_put_off` | retried by themselves where that can help; clearing one is always safe |
+| `validate`, `judge` | the data are not what the logs say: the server stays closed; the report has the table |
+| `promote` | the server stays closed: its log says what is in the way |
+| `replicas` | the shard is open and takes writes; only this replica is missing. Clear it |
+| `watcher` | it fails when any other task did; look there |
+
+Clear a task *with downstream* once the cause is gone: the run goes on from there, nothing is done twice.
+To give up, mark the run as failed: the server stays closed, and the next run sets its data aside.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from relight_airflow.request import accept_param, mode_param, shard_param, target_params
+from relight_airflow.steps import DEFAULTS, restore_tasks
+
+with DAG(
+    "restore",
+    description="Rebuild a lost shard from snapshot and binary logs, prove it, open it",
+    doc_md=__doc__,
+    schedule=None,
+    default_args=DEFAULTS,
+    params={"shard": shard_param(), **target_params(), "mode": mode_param(), "accept_inconclusive": accept_param()},
+    tags=["relight", "restore"],
+    max_active_runs=16,
+    max_active_tasks=64,
+):
+    restore_tasks()

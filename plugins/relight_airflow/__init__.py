@@ -1,0 +1,1 @@
+"""What connects Airflow and Relight: operators that call one library function each."""

@@ -1,0 +1,110 @@
+"""Where a task works: the fleet file, the logins of Airflow's Connections, progress as log lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from airflow.sdk import BaseHook, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from relight.credentials import Login, Purpose
+from relight.errors import FleetError
+from relight.fleet import Fleet, load_fleet
+from relight.progress import Lines
+from relight.site import Site
+
+CONNECTIONS: dict[Purpose, str] = {
+    "admin": "relight_admin",
+    "replication": "relight_replication",
+    "store": "relight_store",
+}
+"""The Airflow Connection that holds each login."""
+
+
+def fleet_path() -> Path:
+    """The fleet file: ``RELIGHT_FLEET`` in the environment, else the Variable ``relight_fleet``."""
+    path = os.environ.get("RELIGHT_FLEET") or Variable.get("relight_fleet", default=None)
+    if not path:
+        raise FleetError(
+            "no fleet file is named", why="neither RELIGHT_FLEET nor the Airflow Variable relight_fleet is set",
+            hint="set one of them to the path of the fleet file, on every machine that runs a worker",
+        )  # fmt: skip
+    return Path(path)
+
+
+def fleet() -> Fleet:
+    """The fleet of this Airflow installation. :raises FleetError: it is missing or has mistakes."""
+    return load_fleet(fleet_path())
+
+
+class AirflowCredentials:
+    """Logins from Airflow's Connections; each is looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Purpose, Login] = {}
+        # Lanes and uploads ask from several threads.
+        self._lock = Lock()
+
+    def login(self, purpose: Purpose) -> Login:
+        """The login for a purpose; FleetError when its Connection is missing or has no login."""
+        with self._lock:
+            if purpose not in self._known:
+                self._known[purpose] = _look_up(purpose)
+            return self._known[purpose]
+
+
+def _look_up(purpose: Purpose) -> Login:
+    connection_id = CONNECTIONS[purpose]
+    hint = f"create the Connection {connection_id}; the README lists the accounts that are needed"
+    try:
+        connection = _connection(connection_id, mysql=purpose != "store")
+    except AirflowNotFoundException:
+        raise FleetError(
+            f"no credentials for {purpose}",
+            on=connection_id,
+            why="no such Connection",
+            hint=hint,
+        ) from None
+    if not connection.login:
+        raise FleetError(
+            f"no credentials for {purpose}",
+            on=connection_id,
+            why="its login is empty",
+            hint=hint,
+        )
+    return Login(connection.login, connection.password or "")
+
+
+def _connection(connection_id: str, *, mysql: bool) -> Any:
+    if not mysql:
+        return BaseHook.get_connection(connection_id)
+    from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+    return MySqlHook(mysql_conn_id=connection_id).get_connection(connection_id)
+
+
+class LogProgress(Lines):
+    """Progress as lines of the task's log."""
+
+    def __init__(self, log: Any, interval: float = 5.0) -> None:
+        super().__init__(interval=interval)
+        self._log: logging.Logger = log
+
+    def say(self, text: str) -> None:
+        """One line at level INFO."""
+        self._log.info("%s", text)
+
+
+def open_site(log: Any) -> Site:
+    """The site of this installation, for one task."""
+    # boto3 takes a third of a second to import: only for tasks that need it
+    from relight.store.s3 import open_store
+
+    here = fleet()
+    credentials = AirflowCredentials()
+    store = open_store(here.store, credentials.login("store"))
+    return Site(fleet=here, store=store, credentials=credentials, progress=LogProgress(log))

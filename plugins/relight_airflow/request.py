@@ -1,0 +1,156 @@
+"""What a person or a schedule asks of a restore: the parameters, and whether they make sense.
+
+Airflow checks each parameter by itself, and not whether a key is known or two values go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import Param
+
+from relight.errors import FleetError, TargetError
+from relight.fleet import Fleet
+from relight.site import Run
+from relight.target import Target
+from relight_airflow.place import fleet
+
+IN_TURN = "in turn"
+"""The rehearsal's shard: another one every week."""
+
+EVERY = "every shard"
+
+MODES = ("promote", "rehearse")
+
+
+def shard_names() -> list[str]:
+    """The shards of the fleet file, for the form; none while there is no usable fleet file, so that
+    the DAGs still load and their first task can say what is wrong."""
+    try:
+        return [shard.name for shard in fleet().shards]
+    except FleetError:
+        return []
+
+
+def shard_param(*first: str) -> Param:
+    """A choice of the fleet's shards, after the given choices, the first of which is the default."""
+    names = [*first, *shard_names()]
+    choice: dict[str, Any] = {"enum": names} if names else {}
+    default = {"default": first[0]} if first else {"default": names[0]} if len(names) == 1 else {}
+    return Param(
+        **default,
+        type="string",
+        title="Shard",
+        description="A shard of the fleet file.",
+        **choice,
+    )
+
+
+def target_params() -> dict[str, Param]:
+    """Where to restore to."""
+    return {
+        "target_kind": Param(
+            "latest", type="string", enum=["latest", "time", "gtid"], title="Restore to",
+            description="The newest point that the store holds, a time, or a transaction.",
+        ),
+        "target_value": Param(
+            "", type="string", title="Time or GTID",
+            description="For a time like 2026-11-22T19:00:00Z, for a GTID like UUID:N; empty for latest.",
+        ),
+    }  # fmt: skip
+
+
+def mode_param() -> Param:
+    """Whether the shard is opened at the end."""
+    return Param(
+        "promote", type="string", enum=list(MODES), title="Mode",
+        description="promote: rebuild the shard and open it. rehearse: rebuild it on its scratch server, "
+        "prove it, and tear it down; the shard itself is not touched.",
+    )  # fmt: skip
+
+
+def accept_param() -> Param:
+    """Whether doubt is enough to stop."""
+    return Param(
+        False, type="boolean", title="Promote although some tables cannot be accounted for",
+        description="Only after the report of an earlier run has said which tables and why. A table that is "
+        "wrong always stops the run.", section="Exceptions",
+    )  # fmt: skip
+
+
+def read_request(
+    fleet: Fleet,
+    *,
+    run_id: str,
+    params: Mapping[str, Any],
+    when: datetime,
+    mode: str | None = None,
+) -> Run:
+    """Check a request and make it a run. ``mode`` overrides the parameter, for rehearsals.
+
+    :raises FleetError: an unknown shard or mode, or no scratch server for a rehearsal;
+        TargetError: kind and value do not go together, or the value is malformed.
+    """
+    wanted = str(params["shard"])
+    shard = shard_in_turn(fleet, when) if wanted == IN_TURN else wanted
+    mode = mode or str(params["mode"])
+    if mode not in MODES:
+        raise FleetError("unknown mode", on=mode, hint=f"use {' or '.join(MODES)}")
+    target = read_target(str(params["target_kind"]), str(params["target_value"] or ""))
+    run = Run.model_validate({
+        "run_id": run_id, "shard": shard, "target": target, "mode": mode,
+        "accept_inconclusive": params.get("accept_inconclusive", False),
+    })  # fmt: skip
+    run.server(fleet)
+    return run
+
+
+def read_target(kind: str, value: str) -> Target:
+    """The target of the two form fields. :raises TargetError: they do not make one."""
+    value = value.strip()
+    if kind == "latest" and value:
+        raise TargetError(
+            "a value without a use", on=value, why="the target is 'latest', which takes no value",
+            hint="choose 'time' or 'gtid', or leave the value empty",
+        )  # fmt: skip
+    if kind != "latest" and not value:
+        raise TargetError(
+            f"no {kind} given",
+            on="target_value",
+            hint=f"say which {kind}, or choose 'latest'",
+        )
+    return Target.parse(f"{kind}:{value}" if value else kind)
+
+
+def shard_in_turn(fleet: Fleet, when: datetime) -> str:
+    """The shard whose week it is, of those that have a scratch server."""
+    shards = [shard.name for shard in fleet.shards if shard.scratch is not None]
+    if not shards:
+        raise FleetError(
+            "no scratch server",
+            why="no shard has one",
+            hint="give a shard a 'scratch' server",
+        )
+    # Days since year 1 divided by 7 grow by one every week, across years as well.
+    return shards[(when.toordinal() // 7) % len(shards)]
+
+
+def shards_to_back_up(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
+    """The shards a backup run is for. :raises FleetError: there is no such shard."""
+    wanted = str(params["shard"])
+    return [s.name for s in fleet.shards] if wanted == EVERY else [fleet.shard(wanted).name]
+
+
+def refuse_unknown(conf: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Airflow accepts any key in a run's conf, and shows it among the parameters.
+
+    :raises FleetError: a key that the DAG does not declare.
+    """
+    unknown = sorted(set(conf) - set(known))
+    if unknown:
+        raise FleetError(
+            "unknown parameters", on=", ".join(unknown), why=f"this DAG knows {', '.join(known)}",
+            hint="a misspelt parameter would silently restore something else, so it is refused",
+        )  # fmt: skip

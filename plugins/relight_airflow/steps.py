@@ -1,0 +1,92 @@
+"""The steps of a restore as tasks, in the order in which :mod:`relight.recover` runs them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, chain
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
+
+from relight_airflow.operators import (
+    CHECK,
+    CheckOperator,
+    DatabasesOperator,
+    PutOffOperator,
+    ReplayOperator,
+    StepOperator,
+    WatcherOperator,
+)
+
+DEFAULTS: dict[str, Any] = {
+    "owner": "database operations",
+    # For a store, a server or Airflow itself being away for a while, and for a worker that died.
+    # Whatever else goes wrong would go wrong again, and fails at once.
+    "retries": 4,
+    "retry_policy": ExceptionRetryPolicy(
+        [RetryRule([AirflowException, AirflowRuntimeError, OSError, SystemExit])], default=RetryAction.FAIL
+    ),
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+}
+"""``default_args`` of every DAG."""
+
+REPLAY = "relight.replay.replay_group"
+
+LAST_RESORT: dict[str, Any] = {"trigger_rule": "all_done"}
+"""For what is done whether or not the steps before succeeded."""
+
+
+def restore_tasks(*, only_rehearse: bool = False) -> None:
+    """Add the tasks of one restore to the current DAG.
+
+    With ``only_rehearse`` the DAG has no task that could promote, whatever its parameters say.
+    """
+    check = CheckOperator(
+        task_id=CHECK,
+        mode="rehearse" if only_rehearse else None,
+        max_active_tis_per_dag=1,
+    )
+    plan = StepOperator(task_id="plan", step="relight.planning.plan_run", fan_out="segments")
+    guard = StepOperator(task_id="guard", step="relight.inspect_target.inspect_target")
+    snapshot = StepOperator(task_id="restore_snapshot", step="relight.restore.restore_snapshot")
+    split = _mapped("split", "relight.split.split_segment", over=plan)
+    lanes = StepOperator(task_id="plan_lanes", step="relight.lanes.plan_lanes", fan_out="lane_groups")
+    replay = _mapped("replay", REPLAY, over=lanes, kind=ReplayOperator)
+    put_off = PutOffOperator(task_id="replay_put_off", step=REPLAY, results=replay.output)
+    databases = DatabasesOperator(task_id="databases", source="plan_lanes")
+    validate = _mapped("validate", "relight.validate.validate_database", over=databases)
+    judge = StepOperator(task_id="judge", step="relight.validate.judge")
+    chain(check, plan, guard, snapshot, split, lanes, replay, put_off, validate, judge)
+    chain(lanes, databases, validate)
+
+    last = judge if only_rehearse else _promotion(after=judge)
+    # The step itself refuses what another run has built, so this may follow a failure.
+    tear_down = StepOperator(
+        task_id="tear_down", step="relight.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT
+    )
+    report = StepOperator(task_id="report", step="relight.report.write_report", needs="plan", **LAST_RESORT)
+    chain(last, tear_down, report)
+    # A failure before `last` reaches it as upstream_failed, so these three say it all.
+    watcher = WatcherOperator(task_id="watcher", trigger_rule="one_failed", retries=0)
+    chain([last, tear_down, report], watcher)
+
+
+def _promotion(*, after: StepOperator) -> MappedOperator:
+    promote = StepOperator(
+        task_id="promote",
+        step="relight.promote.promote",
+        modes=("promote",),
+        fan_out="replicas",
+    )
+    replicas = _mapped("replicas", "relight.replicas.rebuild_replica", over=promote)
+    chain(after, promote, replicas)
+    return replicas
+
+
+def _mapped(task_id: str, step: str, *, over: Any, kind: type[StepOperator] = StepOperator) -> MappedOperator:
+    """A step that is called per segment, lane group, database or replica, each in a task of its own."""
+    step_for = kind.partial(task_id=task_id, step=step, map_index_template="{{ task.part }}")
+    return step_for.expand_kwargs(over.output)

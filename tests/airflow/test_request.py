@@ -1,0 +1,95 @@
+"""What a restore refuses before it touches anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from relight.errors import FleetError, TargetError
+from tests.airflow.fleets import fleet
+
+NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
+
+
+def read(*, fleet: Any = fleet("shard-1", "shard-2"), mode: str | None = None, **params: Any) -> Any:  # noqa: B008
+    from relight_airflow.request import read_request
+
+    given = {"shard": "shard-1", "target_kind": "latest", "target_value": "", "mode": "promote", **params}
+    return read_request(fleet, run_id="restore__manual__1", params=given, when=NOW, mode=mode)
+
+
+def test_a_plain_request_is_a_run() -> None:
+    run = read()
+    assert (run.shard, str(run.target), run.mode, run.accept_inconclusive) == ("shard-1", "latest", "promote", False)
+
+
+def test_a_time_is_taken_with_its_zone() -> None:
+    run = read(target_kind="time", target_value=" 2026-11-22T19:00:00+02:00 ")
+    assert str(run.target) == "time:2026-11-22T17:00:00+00:00"
+
+
+def test_an_unknown_shard_is_refused_with_those_there_are() -> None:
+    with pytest.raises(FleetError, match="shard-1, shard-2"):
+        read(shard="shard-9")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("latest", "2026-11-22T19:00:00Z"),
+        ("time", ""),
+        ("gtid", " "),
+        ("time", "yesterday"),
+        ("time", "2026-11-22T19:00:00"),
+        ("time", "3e11fa47-71ca-11e1-9e33-c80aa9429562:7"),
+        ("gtid", "2026-11-22T19:00:00Z"),
+    ],
+)
+def test_kind_and_value_that_do_not_go_together_are_refused(kind: str, value: str) -> None:
+    with pytest.raises(TargetError):
+        read(target_kind=kind, target_value=value)
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(FleetError, match="rehears"):
+        read(mode="rehears")
+
+
+def test_a_rehearsal_without_a_scratch_server_is_refused() -> None:
+    with pytest.raises(FleetError, match="scratch"):
+        read(fleet=fleet("shard-1", scratch=False), mode="rehearse")
+
+
+def test_a_misspelt_parameter_is_refused() -> None:
+    from relight_airflow.request import refuse_unknown
+
+    with pytest.raises(FleetError, match="target_knd"):
+        refuse_unknown({"target_knd": "time"}, ["shard", "target_kind"])
+    refuse_unknown({"shard": "shard-1"}, ["shard", "target_kind"])
+
+
+def test_every_shard_with_a_scratch_server_is_rehearsed_in_turn() -> None:
+    from relight_airflow.request import shard_in_turn
+
+    many = fleet("a", "b", "c")
+    weeks = [shard_in_turn(many, NOW + timedelta(weeks=week)) for week in range(60)]
+    assert sorted(set(weeks[:3])) == ["a", "b", "c"]
+    assert weeks[:57] == weeks[3:], "the turn breaks somewhere, perhaps at the turn of the year"
+
+
+def test_a_rehearsal_run_again_in_the_same_week_takes_the_same_shard() -> None:
+    from relight_airflow.request import shard_in_turn
+
+    many = fleet("a", "b", "c")
+    assert len({shard_in_turn(many, NOW + timedelta(days=day)) for day in range(6)}) == 1
+
+
+def test_backups_are_of_every_shard_unless_one_is_named() -> None:
+    from relight_airflow.request import EVERY, shards_to_back_up
+
+    assert shards_to_back_up(fleet("a", "b"), {"shard": EVERY}) == ["a", "b"]
+    assert shards_to_back_up(fleet("a", "b"), {"shard": "b"}) == ["b"]
+    with pytest.raises(FleetError):
+        shards_to_back_up(fleet("a", "b"), {"shard": "z"})
