@@ -55,9 +55,34 @@ def make_plan(catalog: Catalog, target: Target, now: datetime, *, reserve: float
             "the target lies in the future", on=str(target), why=f"it is {text_of(now)} now", hint="use latest"
         )
     intact = _intact_snapshots(catalog)
+    within = _history(catalog, target)
+    candidates = _of_history(catalog, _candidates(catalog, intact, target), within)
     attempt = {"latest": _to_latest, "time": _to_time, "gtid": _to_gtid}[target.kind]
-    route = _first_success(_candidates(catalog, intact, target), lambda s: attempt(catalog, s, target))
+    route = _first_success(candidates, lambda s: attempt(catalog, s, target, within))
     return _plan(catalog, target, now, route, reserve)
+
+
+def _history(catalog: Catalog, target: Target) -> GtidSet | None:
+    """The history to keep to: the newest one, or that of the server which has the wanted transaction."""
+    if target.kind != "gtid":
+        return newest_history(catalog.segments)
+    holders = [segment for segment in catalog.segments if target.gtid in segment.gtids]
+    return history(max(holders, key=lambda s: history(s).count())) if holders else None
+
+
+def _of_history(catalog: Catalog, candidates: list[CatalogSnapshot], within: GtidSet | None) -> list[CatalogSnapshot]:
+    """Without snapshots that hold what was left behind: by a failover, or by a restore to an earlier point."""
+    if within is None:
+        return candidates
+    left_behind = functools.reduce(GtidSet.__or__, (segment.gtids for segment in catalog.segments)) - within
+    found = [snapshot for snapshot in candidates if not snapshot.reference.gtids & left_behind]
+    if found:
+        return found
+    raise PlanError(
+        "no snapshot is part of the shard's present history", on=catalog.shard,
+        why=f"they hold transactions that the newest logs have left behind: {left_behind}",
+        hint=f"take a full backup now: relight backup full {catalog.shard}",
+    )  # fmt: skip
 
 
 def _intact_snapshots(catalog: Catalog) -> list[CatalogSnapshot]:
@@ -106,16 +131,16 @@ def _first_success(candidates: list[CatalogSnapshot], attempt: _Attempt) -> _Rou
     raise failures[0]
 
 
-def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target) -> _Route:
-    chain = _chain(catalog, snapshot, newest_history(catalog.segments))
+def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> _Route:
+    chain = _chain(catalog, snapshot, within)
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
     return _Route(snapshot, chain.links, False, reached(snapshot, chain), _notes(chain))
 
 
-def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target) -> _Route:
-    chain = _chain(catalog, snapshot, newest_history(catalog.segments))
+def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> _Route:
+    chain = _chain(catalog, snapshot, within)
     links: list[Link] = []
     for link in takewhile(lambda one: _first(one.segment) <= target.time, chain.links):
         links.append(link)
@@ -134,18 +159,15 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target) -> _Ro
     )  # fmt: skip
 
 
-def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target) -> _Route:
+def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> _Route:
     wanted = target.gtid
     if wanted in snapshot.reference.gtids:
         return _Route(snapshot, (), False, snapshot.reference.taken_at)
-    holders = [segment for segment in catalog.segments if wanted in segment.gtids]
-    # The history of a server that has it: a failover may have left it behind.
-    within = history(max(holders, key=lambda s: history(s).count())) if holders else None
     chain = _chain(catalog, snapshot, within)
     for number, link in enumerate(chain.links, start=1):
         if wanted in link.take:
             return _Route(snapshot, chain.links[:number], True, _last(link.segment))
-    if not holders and wanted not in chain.missing:
+    if within is None and wanted not in chain.missing:
         _refuse_unreadable(catalog, chain)
         raise unknown(catalog, target)
     _refuse_damage(catalog, snapshot, chain)
