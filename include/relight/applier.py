@@ -79,8 +79,9 @@ class LaneApplier:
             return state.position
         if fingerprint(self._control, self._lane.databases) == state.fence.schema_before:
             return state.position  # it did not happen: it comes again
-        lane_progress.advance(self._control, self._lane.name, state.fence.position, size=0, transactions=1)
-        return state.fence.position
+        fence = state.fence
+        lane_progress.advance(self._control, self._lane.name, fence.position, size=fence.size, transactions=1)
+        return fence.position
 
     def apply(
         self, segment: int, format_description: bytes, portions: Iterable[Portion], told: Callable[[int], None]
@@ -131,7 +132,7 @@ class LaneApplier:
     def _run_fence(self, segment: int, format_description: bytes, portion: Portion) -> None:
         position = Position(segment, portion.transaction)
         before = fingerprint(self._control, self._lane.databases)
-        lane_progress.open_fence(self._control, self._lane.name, Fence(position, before))
+        lane_progress.open_fence(self._control, self._lane.name, Fence(position, portion.size, before))
         self._forget_session()
         session = self._rows_session(format_description)
         with self._explaining([portion]):
@@ -182,6 +183,8 @@ class LaneApplier:
         session.run(b"BINLOG '" + base64.b64encode(format_description) + b"'")
         # That event leaves the session's GTID undetermined, and the next statement would fail with 1782.
         session.run("SET gtid_next = 'AUTOMATIC'")
+        # What mysqlbinlog sets too: the server then takes the log's word for what it would else decide.
+        session.run("SET SESSION pseudo_slave_mode = ON")
         self._session, self._described = session, format_description
         return session
 

@@ -31,9 +31,10 @@ START = Position(0, 0)
 
 @dataclass(frozen=True)
 class Fence:
-    """A DDL statement that was about to run: where, and what the schema looked like before."""
+    """A DDL statement that was about to run: where, its bytes, and what the schema looked like before."""
 
     position: Position
+    size: int
     schema_before: str
 
 
@@ -47,7 +48,11 @@ class LaneState:
     bytes_done: int
     bytes_total: int
     transactions_done: int
-    transactions_total: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was split for the lane is committed."""
+        return self.fence is None and self.bytes_done == self.bytes_total
 
 
 def create_table(session: Session) -> None:
@@ -58,7 +63,7 @@ def create_table(session: Session) -> None:
         " lane VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,"
         " segment INT UNSIGNED NOT NULL, transaction BIGINT UNSIGNED NOT NULL, fence JSON NULL,"
         " bytes_done BIGINT UNSIGNED NOT NULL, bytes_total BIGINT UNSIGNED NOT NULL,"
-        " transactions_done BIGINT UNSIGNED NOT NULL, transactions_total BIGINT UNSIGNED NOT NULL"
+        " transactions_done BIGINT UNSIGNED NOT NULL"
         ") ENGINE=InnoDB"
     )
 
@@ -66,9 +71,7 @@ def create_table(session: Session) -> None:
 def enter(session: Session, lanes: Sequence[Lane]) -> None:
     """Add the lanes that have no row yet."""
     for lane in lanes:
-        session.run(
-            f"INSERT IGNORE INTO {_TABLE} VALUES (%s, 0, 0, NULL, 0, %s, 0, %s)", lane.name, lane.bytes, lane.transactions
-        )
+        session.run(f"INSERT IGNORE INTO {_TABLE} VALUES (%s, 0, 0, NULL, 0, %s, 0)", lane.name, lane.bytes)
 
 
 def load(session: Session, lane: str) -> LaneState:
@@ -92,19 +95,18 @@ def advance(session: Session, lane: str, position: Position, *, size: int, trans
 
 def open_fence(session: Session, lane: str, fence: Fence) -> None:
     """Record that a statement which commits by itself is about to run."""
-    text = json.dumps([fence.position.segment, fence.position.transaction, fence.schema_before])
+    text = json.dumps([fence.position.segment, fence.position.transaction, fence.size, fence.schema_before])
     session.run(f"UPDATE {_TABLE} SET fence = %s WHERE lane = %s", text, lane)  # noqa: S608
 
 
 def _state(row: tuple[object, ...]) -> LaneState:
-    lane, segment, transaction, fence, bytes_done, bytes_total, done, total = row
+    lane, segment, transaction, fence, bytes_done, bytes_total, done = row
     opened = None
     if fence is not None:
-        at_segment, at_transaction, schema = json.loads(str(fence))
-        opened = Fence(Position(at_segment, at_transaction), schema)
+        at_segment, at_transaction, size, schema = json.loads(str(fence))
+        opened = Fence(Position(at_segment, at_transaction), size, schema)
     return LaneState(
-        str(lane), Position(_int(segment), _int(transaction)), opened, _int(bytes_done), _int(bytes_total),
-        _int(done), _int(total),
+        str(lane), Position(_int(segment), _int(transaction)), opened, _int(bytes_done), _int(bytes_total), _int(done),
     )  # fmt: skip
 
 

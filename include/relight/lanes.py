@@ -50,18 +50,16 @@ def make_lanes(
 ) -> Lanes:  # fmt: skip
     """Pure: the lanes that snapshot and splits ask for."""
     splits = list(splits)
-    volume: dict[str, list[int]] = {}
+    volume: dict[str, int] = {}
     for split in splits:
         for stream in split.streams:
-            counts = volume.setdefault(stream.database, [0, 0])
-            counts[0] += stream.bytes
-            counts[1] += stream.transactions
+            volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
     known = set(volume) | set(snapshot.databases)
     sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties)])
     lanes = tuple(
         Lane(
             number=number, name="+".join(databases), databases=tuple(databases),
-            bytes=sum(volume[d][0] for d in databases), transactions=sum(volume[d][1] for d in databases),
+            bytes=sum(volume[d] for d in databases),
         )
         for number, databases in enumerate(sets)
     )  # fmt: skip

@@ -13,8 +13,10 @@ from pathlib import Path
 from relight import command
 from relight.binlog.compose import as_log_file
 
-_CLIENT_COMMANDS = (b"/*!\\C",)
-"""What only the ``mysql`` client understands: it tells the client, not the server, the character set."""
+_LEFT_OUT = (
+    b"/*!\\C",  # tells the mysql client, not the server, the character set
+    b"/*!50616 SET @@SESSION.GTID_NEXT",  # the session has it, and inside a transaction it cannot be set
+)
 
 
 def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]) -> list[bytes]:
@@ -29,17 +31,21 @@ def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]
         # is gained is that the format description is not printed as BINLOG either, which would leave
         # the session's GTID undetermined (error 1782 on the next statement).
         text = command.run([mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", file.name])
-    return [s for s in _statements(text) if not s.startswith(_CLIENT_COMMANDS)]
+    return [s for s in _statements(text) if not s.startswith(_LEFT_OUT)]
 
 
 def _statements(text: bytes) -> Iterator[bytes]:
-    delimiter = b";"
+    """What stands between the DELIMITER lines; around them mysqlbinlog saves and restores the client's settings."""
+    delimiter = b""
     collected: list[bytes] = []
     for line in text.split(b"\n"):
         if not collected and (line.startswith(b"#") or not line.strip()):
             continue
         if not collected and line.startswith(b"DELIMITER "):
-            delimiter = line[len(b"DELIMITER ") :].strip()
+            word = line[len(b"DELIMITER ") :].strip()
+            delimiter = b"" if word == b";" else word
+            continue
+        if not delimiter:
             continue
         collected.append(line)
         if line.endswith(delimiter):

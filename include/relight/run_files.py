@@ -7,11 +7,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from relight.accounting import Operation
-from relight.errors import PlanError
+from relight.errors import PlanError, ValidationFailed
 from relight.manifest import GtidField, Value
 from relight.splitter import Tie
+
+
+Verdict = Literal["match", "mismatch", "inconclusive"]
+
+
+class TableVerdict(Value):
+    """One table: what it must hold, what it holds, and what follows from that."""
+
+    database: str
+    table: str
+    verdict: Verdict
+    expected: int | None
+    counted: int | None
+    inserted: int
+    deleted: int
+    reason: str = ""
 
 
 class StreamInfo(Value):
@@ -45,7 +62,6 @@ class Lane(Value):
     """Its databases, joined by ``+``."""
     databases: tuple[str, ...]
     bytes: int
-    transactions: int
 
 
 class LaneGroup(Value):
@@ -94,6 +110,24 @@ def lanes_path(run_folder: Path) -> Path:
 def load_lanes(run_folder: Path) -> Lanes:
     """The lanes of a run, as :func:`plan_lanes` left them."""
     return Lanes.model_validate_json(lanes_path(run_folder).read_text(encoding="utf-8"))
+
+
+def load_verdicts(run_folder: Path) -> list[TableVerdict]:
+    """Every table's verdict. :raises ValidationFailed: a database was not validated."""
+    lanes = load_lanes(run_folder)
+    found = []
+    for database in lanes.databases:
+        path = verdict_path(run_folder, lanes, database)
+        if not path.exists():
+            raise ValidationFailed("a database was not validated", on=database, hint="run its validation first")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found += [TableVerdict.model_validate_json(line) for line in lines]
+    return found
+
+
+def verdict_path(folder: Path, lanes: Lanes, database: str) -> Path:
+    """Where the verdicts of a database's tables lie, one JSON document a line."""
+    return folder / "verdicts" / f"{lanes.databases.index(database):05d}.jsonl"
 
 
 def judgement_path(run_folder: Path) -> Path:

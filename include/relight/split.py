@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import zstandard
@@ -21,7 +21,7 @@ from relight.binlog.transactions import Transaction, transactions
 from relight.errors import ObjectCorrupt
 from relight.gtid import Gtid, GtidSet
 from relight.manifest import SegmentManifest, Value
-from relight.plan import Plan, PlannedSegment, load_plan
+from relight.plan import PlannedSegment, load_plan
 from relight.run_files import SplitResult, StreamInfo, load_split, split_folder
 from relight.site import Run, Site
 from relight.splitter import Splitter
@@ -54,7 +54,7 @@ def split_segment(site: Site, run: Run, number: int) -> SplitSummary:
         started = time.monotonic()
         with _scratch(folder) as scratch:
             log = _fetched(site, planned.segment, scratch)
-            result = _split(log, plan, planned, scratch)
+            result = split_log(log, number, scratch, lambda opened: _wanted(opened, plan.target, planned))
             log.unlink()
             result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
             (scratch / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
@@ -108,21 +108,24 @@ def _fetched(site: Site, segment: SegmentManifest, scratch: Path) -> Path:
     return log
 
 
-def _split(path: Path, plan: Plan, planned: PlannedSegment, scratch: Path) -> SplitResult:
+def split_log(
+    path: Path, number: int, folder: Path, wanted: Callable[[LogFile], Iterator[Transaction]] = transactions
+) -> SplitResult:  # fmt: skip
+    """Split one log file: stream files in ``folder``, and what was found. ``wanted`` picks the transactions."""
     writers: dict[str, StreamWriter] = {}
     with open_log(path) as log, contextlib.ExitStack() as closing:
 
         def emit(database: str, piece: Piece) -> None:
             if database not in writers:
-                writer = StreamWriter(scratch / f"{len(writers):05d}.stream", log.format.plain)
+                writer = StreamWriter(folder / f"{len(writers):05d}.stream", log.format.plain)
                 writers[database] = writer
                 closing.callback(writer.close)
             writers[database].write(piece)
 
         splitter = Splitter(log, emit)
         taken: list[Gtid] = []
-        for number, transaction in enumerate(_wanted(log, plan.target, planned), start=1):
-            splitter.take(number, transaction)
+        for ordinal, transaction in enumerate(wanted(log), start=1):
+            splitter.take(ordinal, transaction)
             taken.append(transaction.gtid)
         size = log.size
     streams = (
@@ -130,7 +133,7 @@ def _split(path: Path, plan: Plan, planned: PlannedSegment, scratch: Path) -> Sp
         for d, w in writers.items()
     )
     return SplitResult(
-        number=planned.number, taken=GtidSet.of(taken), transactions=len(taken), row_events=splitter.row_events,
+        number=number, taken=GtidSet.of(taken), transactions=len(taken), row_events=splitter.row_events,
         log_bytes=size, streams=tuple(streams), ties=tuple(sorted(splitter.ties, key=str)),
         operations=splitter.journal.operations(), seconds=0,
     )  # fmt: skip

@@ -27,6 +27,8 @@ Tie = tuple[str, ...] | None
 """Names that may be databases, which then need one lane; None ties all there are."""
 
 _BRACKETS = (b"BEGIN", b"COMMIT")
+_ATOMIC_CREATE = b"START TRANSACTION"
+"""Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
 
 
 @dataclass
@@ -93,7 +95,8 @@ class Splitter:
                 if query.text in _BRACKETS or (_is_savepoint(query) and not savepoints_matter):
                     continue
                 self._refuse_what_cannot_be_carried(event, query)
-                pieces.append(self._statement(query, [*stage, event.data], fence=not begun))
+                fence = not begun or query.text.endswith(_ATOMIC_CREATE)
+                pieces.append(self._statement(query, [*stage, event.data], fence=fence))
                 stage = []
             elif not (event.type in f.NOT_ABOUT_DATA or event.type == f.XID or event.flags & f.MAY_BE_IGNORED):
                 raise self._unsupported(event, "Relight cannot carry this event")
@@ -102,7 +105,8 @@ class Splitter:
     def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
         effect = effect_of(query.sql, query.database)
         updated = query.updated or ()
-        home = next((d for d in (*updated, query.database) if d), SERVER_LANE)
+        named = (operation.database for operation in effect.operations)
+        home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
         if not fence:
             # A statement-format change runs triggers and functions that only its source could see.
             self.ties.add(None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from relight import lane_progress
 from relight.accounting import Expected, TableName, expected_rows
@@ -12,26 +11,20 @@ from relight.errors import ValidationFailed
 from relight.gtid import GtidSet
 from relight.manifest import GtidField, Value
 from relight.plan import load_plan, load_snapshot_manifest
-from relight.run_files import Lanes, judgement_path, load_lanes, load_split, write_whole
+from relight.run_files import (
+    Lanes,
+    TableVerdict,
+    Verdict,
+    judgement_path,
+    load_lanes,
+    load_split,
+    load_verdicts,
+    verdict_path,
+    write_whole,
+)
 from relight.session import Session, connect, quoted
 from relight.site import Run, Site
 from relight.stepping import step
-
-Verdict = Literal["match", "mismatch", "inconclusive"]
-
-
-class TableVerdict(Value):
-    """One table: what it must hold, what it holds, and what follows from that."""
-
-    database: str
-    table: str
-    verdict: Verdict
-    expected: int | None
-    counted: int | None
-    inserted: int
-    deleted: int
-    reason: str = ""
-
 
 class DatabaseVerdict(Value):
     """All tables of one database. The tables themselves lie in the run's folder."""
@@ -64,7 +57,7 @@ def validate_database(site: Site, run: Run, database: str) -> DatabaseVerdict:
     with connect(run.server(site.fleet), site.admin) as session:
         counted = count_rows(session, database)
     verdicts = compare(expected, counted)
-    write_whole(_verdict_path(folder, load_lanes(folder), database), "\n".join(v.model_dump_json() for v in verdicts))
+    write_whole(verdict_path(folder, load_lanes(folder), database), "\n".join(v.model_dump_json() for v in verdicts))
     bad = tuple(v for v in verdicts if v.verdict == "mismatch")
     site.progress.say(f"validated {database}: {len(verdicts)} tables, {len(bad)} differ")
     return DatabaseVerdict(
@@ -101,23 +94,6 @@ def judge(site: Site, run: Run) -> Judgement:
     write_whole(judgement_path(folder), judgement.model_dump_json())
     site.progress.say(f"verdict: {judgement.verdict}, {judgement.tables} tables, {judgement.rows} rows")
     return judgement
-
-
-def load_verdicts(run_folder: Path) -> list[TableVerdict]:
-    """Every table's verdict. :raises ValidationFailed: a database was not validated."""
-    lanes = load_lanes(run_folder)
-    found = []
-    for database in lanes.databases:
-        path = _verdict_path(run_folder, lanes, database)
-        if not path.exists():
-            raise ValidationFailed("a database was not validated", on=database, hint="run its validation first")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found += [TableVerdict.model_validate_json(line) for line in lines]
-    return found
-
-
-def _verdict_path(folder: Path, lanes: Lanes, database: str) -> Path:
-    return folder / "verdicts" / f"{lanes.databases.index(database):05d}.jsonl"
 
 
 def _expected(site: Site, run: Run, folder: Path) -> Mapping[TableName, Expected]:
@@ -187,7 +163,7 @@ def _history_problems(site: Site, run: Run, lanes: Lanes) -> list[str]:
         problems.append(f"history: the server executed {executed - plan.snapshot.gtids} by itself")
     for lane in lanes.lanes:
         state = states.get(lane.name)
-        if state is None or state.fence or state.transactions_done != lane.transactions:
-            done = state.transactions_done if state else 0
-            problems.append(f"lane {lane.name}: {done} of {lane.transactions} transactions replayed")
+        if state is None or not state.complete:
+            done = state.bytes_done if state else 0
+            problems.append(f"lane {lane.name}: {done} of {lane.bytes} bytes replayed")
     return problems

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from relight.binlog import format as f
 from relight.binlog.reader import Event
 
-# Bytes that each status variable takes; callables where they follow from the value itself.
-_FIXED = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 2, 18: 8, 19: 2, 20: 1, 21: 1, 128: 3}
+# Bytes that each status variable of fixed length takes.
+_FIXED = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 8, 18: 2, 19: 1, 20: 1, 21: 1}
 
 
 @dataclass(frozen=True, slots=True)

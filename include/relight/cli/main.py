@@ -1,0 +1,100 @@
+"""The ``relight`` command."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from relight.cli import backup, lab, planning
+from relight.cli.context import open_site, readable_errors
+from relight.recover import recover
+from relight.run_files import TableVerdict, load_lanes, load_verdicts
+from relight.site import Run
+from relight.target import Target
+from relight.validate import judge, validate_database
+
+app = typer.Typer(
+    name="relight", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Brings a lost MySQL fleet back: restore in parallel, prove, then promote.",
+)  # fmt: skip
+app.add_typer(backup.app, name="backup")
+app.add_typer(lab.app, name="lab")
+app.command("catalog")(planning.catalog)
+app.command("plan")(planning.plan)
+
+FleetOption = Annotated[Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def restore(
+    shard: Annotated[str, typer.Argument(help="The shard to bring back.")],
+    target: Annotated[str, typer.Option(help="latest, time:2026-11-22T19:00:00Z or gtid:UUID:N")] = "latest",
+    mode: Annotated[
+        Literal["promote", "rehearse"], typer.Option(help="rehearse restores onto the scratch server and never promotes")
+    ] = "promote",
+    run_id: Annotated[str | None, typer.Option(help="Go on with an earlier run of this id.")] = None,
+    accept_inconclusive: Annotated[
+        bool, typer.Option("--accept-inconclusive", help="Promote although the log cannot account for some tables.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Lanes replayed side by side.")] = 4,
+    fleet: FleetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild a lost shard from its backups, prove it, promote it and its replicas."""
+    with readable_errors(), open_site(fleet) as site:
+        site.fleet.shard(shard)
+        run = Run(
+            run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
+            mode=mode, accept_inconclusive=accept_inconclusive,
+        )  # fmt: skip
+        site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
+        report = recover(site, run, workers=workers)
+    if as_json:
+        print(report.model_dump_json(indent=1))
+    else:
+        print(f"{report.outcome} in {report.seconds:.1f} s, {report.rows} rows in {report.tables} tables: {report.page}")
+
+
+@app.command()
+def validate(
+    shard: Annotated[str, typer.Argument(help="The shard that was rebuilt.")],
+    run_id: Annotated[str, typer.Option(help="The run that rebuilt it.")],
+    mode: Annotated[Literal["promote", "rehearse"], typer.Option()] = "promote",
+    fleet: FleetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count every table of a rebuilt, not yet promoted server again and compare with the log."""
+    with readable_errors(), open_site(fleet) as site:
+        run = Run(run_id=run_id, shard=shard, target=Target(kind="latest"), mode=mode)
+        folder = run.folder(site.fleet)
+        for database in load_lanes(folder).databases:
+            validate_database(site, run, database)
+        verdicts = load_verdicts(folder)
+        if as_json:
+            print("[" + ",\n ".join(v.model_dump_json() for v in verdicts) + "]")
+        else:
+            Console().print(verdict_table(verdicts))
+        judge(site, run)
+
+
+def verdict_table(verdicts: list[TableVerdict]) -> Table:
+    """The verdicts as people read them."""
+    table = Table("table", "inserted", "deleted", "expected", "counted", "verdict")
+    for v in verdicts:
+        table.add_row(
+            f"{v.database}.{v.table}", f"{v.inserted:,}", f"{v.deleted:,}",
+            "unknown" if v.expected is None else f"{v.expected:,}", "none" if v.counted is None else f"{v.counted:,}",
+            v.verdict + (f": {v.reason}" if v.reason else ""),
+        )  # fmt: skip
+    return table
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,111 @@
+"""The story of a restore, from beginning to end. It reads like the runbook, because it is one.
+
+The restore DAG calls the same functions in the same order (a test compares the two); this one
+runs them in one process, lanes side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from relight.errors import LaneBlocked, RelightError
+from relight.inspect_target import inspect_target
+from relight.lanes import LanesSummary, plan_lanes
+from relight.planning import plan_run
+from relight.promote import promote
+from relight.replay import ReplaySummary, replay_group
+from relight.replicas import rebuild_replica
+from relight.report import ReportSummary, write_report
+from relight.restore import restore_snapshot
+from relight.site import Run, Site
+from relight.split import split_segment
+from relight.teardown import tear_down
+from relight.validate import judge, validate_database
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+STEPS = (
+    plan_run,
+    inspect_target,
+    restore_snapshot,
+    split_segment,
+    plan_lanes,
+    replay_group,
+    validate_database,
+    judge,
+    promote,
+    rebuild_replica,
+    tear_down,
+    write_report,
+)
+"""The steps in their order: ``promote`` and ``rebuild_replica`` only in a restore, ``tear_down`` only in a rehearsal."""
+
+
+def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
+    """Bring a shard back, or rehearse it. A report is written in any case.
+
+    :raises RelightError: the step that failed. Run again with the same run id, it goes on there.
+    """
+    try:
+        _rebuild(site, run, workers)
+        if run.mode == "rehearse":
+            tear_down(site, run)
+        else:
+            _back_into_service(site, run, workers)
+    except RelightError as failure:
+        _report_failure(site, run, failure)
+        raise
+    return write_report(site, run)
+
+
+def _rebuild(site: Site, run: Run, workers: int) -> None:
+    """From nothing to a closed server that was proved to hold the target's data."""
+    plan = plan_run(site, run)
+    inspect_target(site, run)
+    restore_snapshot(site, run)
+    _side_by_side(workers, lambda number: split_segment(site, run, number), range(plan.segments))
+    lanes = plan_lanes(site, run)
+    _replay(site, run, lanes, workers)
+    _side_by_side(workers, lambda database: validate_database(site, run, database), lanes.databases)
+    judge(site, run)
+
+
+def _back_into_service(site: Site, run: Run, workers: int) -> None:
+    """From a proved server to a shard that takes writes and has its replicas."""
+    promote(site, run)
+    replicas = [replica.name for replica in run.shard_of(site.fleet).replicas]
+    _side_by_side(workers, lambda name: rebuild_replica(site, run, name), replicas)
+
+
+def _replay(site: Site, run: Run, lanes: LanesSummary, workers: int) -> None:
+    """Every lane group; those that wait for something of another are tried once more at the end."""
+
+    def attempt(number: int) -> ReplaySummary | None:
+        try:
+            return replay_group(site, run, number)
+        except LaneBlocked as blocked:
+            site.progress.say(str(blocked))
+            return None
+
+    numbers = [group.number for group in lanes.groups]
+    done = _side_by_side(workers, attempt, numbers)
+    blocked = [number for number, result in zip(numbers, done, strict=True) if result is None]
+    _side_by_side(workers, lambda number: replay_group(site, run, number), blocked)
+
+
+def _side_by_side(workers: int, work: Callable[[K], T], keys: "range | list[K] | tuple[K, ...]") -> list[T]:
+    """Results in order; the first failure is raised when all have ended."""
+    with ThreadPoolExecutor(workers) as pool:
+        running = [pool.submit(work, key) for key in keys]  # type: ignore[arg-type]
+    return [one.result() for one in running]
+
+
+def _report_failure(site: Site, run: Run, failure: RelightError) -> None:
+    try:
+        write_report(site, run)
+    except RelightError as second:
+        # The first error is the one that matters; this one is said, not raised.
+        site.progress.say(f"no report was written after {failure.what!r}: {second}")
