@@ -169,7 +169,7 @@ def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
             return _Route(snapshot, chain.links[:number], True, _last(link.segment))
     if within is None and wanted not in chain.missing:
         _refuse_unreadable(catalog, chain)
-        raise unknown(catalog, target)
+        raise unknown(catalog, snapshot, chain, target)
     _refuse_damage(catalog, snapshot, chain)
     raise gap(catalog, snapshot, chain, target)
 

@@ -36,15 +36,15 @@ def gap(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Targe
     )  # fmt: skip
 
 
-def unknown(catalog: Catalog, target: Target) -> TargetError:
+def unknown(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Target) -> TargetError:
     """Nothing in the catalog knows the transaction."""
     stream = target.gtid.stream
     sets = [*(s.gtids for s in catalog.segments), *(s.reference.gtids for s in catalog.snapshots)]
     known = [spans[-1][1] for gtids in sets if (spans := gtids.streams.get(stream))]
-    why = f"those of {stream} go up to {max(known)}" if known else f"nothing of {stream} is known for this shard"
     return TargetError(
-        "no log in the store holds the transaction", on=str(target), why=why,
-        hint=f"the nearest reachable point: {f'--target gtid:{stream}:{max(known)}, or ' if known else ''}latest",
+        "no log in the store holds the transaction", on=str(target),
+        why=f"those of {stream} go up to {max(known)}" if known else f"nothing of {stream} is known for this shard",
+        hint=f"the nearest reachable point: {at(reached(snapshot, chain)) if chain.beyond else 'latest'}",
     )  # fmt: skip
 
 
