@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.lab import s3
@@ -22,6 +21,7 @@ from relight.lab.state import State
 from relight.lab.template import Logins, Template, ensure_template
 from relight.progress import Silent
 from relight.site import Site
+
 from tests.support import watchdog
 from tests.support.servers import Servers
 
@@ -31,7 +31,9 @@ def watched() -> Iterator[Path]:
     """A folder with a short path. What runs in it is killed when the tests end, however they end."""
     folder = Path(tempfile.mkdtemp(prefix="relight-", dir="/tmp"))
     guard = subprocess.Popen(
-        [sys.executable, watchdog.__file__, str(folder)], stdin=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, watchdog.__file__, str(folder)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     yield folder
     watchdog.end_all_below(folder)
@@ -71,7 +73,9 @@ def servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers
 
 
 @pytest.fixture(scope="module")
-def module_servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
+def module_servers(
+    watched: Path, mysql: MySQL, template: Template
+) -> Iterator[Servers]:
     """Makes servers that live as long as the tests of one file."""
     yield from _servers(watched, mysql, template)
 
@@ -102,7 +106,10 @@ def s3_server(watched: Path) -> Iterator[S3Server]:
 def store_settings(s3_server: S3Server) -> StoreSettings:
     """A store of the test's own: an unused prefix in the bucket."""
     return StoreSettings(
-        bucket=s3_server.bucket, prefix=f"t-{uuid.uuid4().hex[:12]}", endpoint=s3_server.endpoint, part_size_mib=5
+        bucket=s3_server.bucket,
+        prefix=f"t-{uuid.uuid4().hex[:12]}",
+        endpoint=s3_server.endpoint,
+        part_size_mib=5,
     )
 
 
@@ -116,21 +123,33 @@ def environment_of(logins: Logins, store: Login) -> dict[str, str]:
     """The environment variables that EnvironmentCredentials reads."""
     known = {"ADMIN": logins.admin, "REPLICATION": logins.replication, "STORE": store}
     users = {f"RELIGHT_{purpose}_USER": login.user for purpose, login in known.items()}
-    return users | {f"RELIGHT_{purpose}_PASSWORD": login.password for purpose, login in known.items()}
+    return users | {
+        f"RELIGHT_{purpose}_PASSWORD": login.password
+        for purpose, login in known.items()
+    }
 
 
 @pytest.fixture
-def site(store_settings: StoreSettings, credentials: EnvironmentCredentials) -> Callable[..., Site]:
+def site(
+    store_settings: StoreSettings, credentials: EnvironmentCredentials
+) -> Callable[..., Site]:
     """A function that makes a Site: ``site(source, replicas=[...], scratch=..., shard="shard-1")``."""
 
     def make(
         source: Server, replicas: tuple[Server, ...] | list[Server] = (), *, scratch: Server | None = None,
         shard: str = "shard-1",
     ) -> Site:  # fmt: skip
-        from relight.store.s3 import open_store  # noqa: PLC0415 -- most tests need no store
+        from relight.store.s3 import open_store
 
-        one = Shard(name=shard, source=source, replicas=tuple(replicas), scratch=scratch)
+        one = Shard(
+            name=shard, source=source, replicas=tuple(replicas), scratch=scratch
+        )
         fleet = Fleet(fleet="test", store=store_settings, shards=(one,))
-        return Site(fleet, open_store(store_settings, credentials.login("store")), credentials, Silent())
+        return Site(
+            fleet,
+            open_store(store_settings, credentials.login("store")),
+            credentials,
+            Silent(),
+        )
 
     return make

