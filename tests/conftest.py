@@ -73,9 +73,7 @@ def servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers
 
 
 @pytest.fixture(scope="module")
-def module_servers(
-    watched: Path, mysql: MySQL, template: Template
-) -> Iterator[Servers]:
+def module_servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
     """Makes servers that live as long as the tests of one file."""
     yield from _servers(watched, mysql, template)
 
@@ -123,16 +121,11 @@ def environment_of(logins: Logins, store: Login) -> dict[str, str]:
     """The environment variables that EnvironmentCredentials reads."""
     known = {"ADMIN": logins.admin, "REPLICATION": logins.replication, "STORE": store}
     users = {f"RELIGHT_{purpose}_USER": login.user for purpose, login in known.items()}
-    return users | {
-        f"RELIGHT_{purpose}_PASSWORD": login.password
-        for purpose, login in known.items()
-    }
+    return users | {f"RELIGHT_{purpose}_PASSWORD": login.password for purpose, login in known.items()}
 
 
 @pytest.fixture
-def site(
-    store_settings: StoreSettings, credentials: EnvironmentCredentials
-) -> Callable[..., Site]:
+def site(store_settings: StoreSettings, credentials: EnvironmentCredentials) -> Callable[..., Site]:
     """A function that makes a Site: ``site(source, replicas=[...], scratch=..., shard="shard-1")``."""
 
     def make(
@@ -141,9 +134,7 @@ def site(
     ) -> Site:  # fmt: skip
         from relight.store.s3 import open_store
 
-        one = Shard(
-            name=shard, source=source, replicas=tuple(replicas), scratch=scratch
-        )
+        one = Shard(name=shard, source=source, replicas=tuple(replicas), scratch=scratch)
         fleet = Fleet(fleet="test", store=store_settings, shards=(one,))
         return Site(
             fleet,

@@ -59,9 +59,7 @@ class Servers:
             mysqlbinlog=self.mysql.mysqlbinlog, control=ProcessControl(kind="process"),
         )  # fmt: skip
         self.made.append(server)
-        write_options(
-            server, self.mysql, server_id=number, extra={**FAST, **(options or {})}
-        )
+        write_options(server, self.mysql, server_id=number, extra={**FAST, **(options or {})})
         server.workdir.mkdir(parents=True)
         if not empty:
             self.template.copy_to(server.datadir)
@@ -76,10 +74,7 @@ class Servers:
     def make_replicas(self, source: Server, count: int) -> list[Server]:
         """Servers that follow ``source``, by GTID and TLS."""
         with ThreadPoolExecutor(count) as pool:
-            jobs = [
-                pool.submit(self.make, f"{source.name}-replica-{i + 1}")
-                for i in range(count)
-            ]
+            jobs = [pool.submit(self.make, f"{source.name}-replica-{i + 1}") for i in range(count)]
             replicas = [job.result() for job in jobs]
         for replica in replicas:
             follow(replica, source, self.admin, self.template.logins.replication)

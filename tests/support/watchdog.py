@@ -46,9 +46,7 @@ def running_below(folder: Path) -> set[int]:
             os.getpid(),
             os.getppid(),
         )
-        if other and any(
-            real in path.parents or path == real for path in _paths(Path(entry.path))
-        ):
+        if other and any(real in path.parents or path == real for path in _paths(Path(entry.path))):
             found.add(int(entry.name))
     return found
 

@@ -37,14 +37,10 @@ workload = typer.Typer(
 app.add_typer(workload, name="workload")
 
 ShardName = Annotated[str, typer.Argument(help="The shard's name.")]
-Threads = Annotated[
-    int, typer.Option(min=1, max=64, help="How many connections write.")
-]
+Threads = Annotated[int, typer.Option(min=1, max=64, help="How many connections write.")]
 Rate = Annotated[
     float | None,
-    typer.Option(
-        min=0.1, help="Transactions per second in all; as many as it can if left out."
-    ),
+    typer.Option(min=0.1, help="Transactions per second in all; as many as it can if left out."),
 ]
 
 
@@ -64,9 +60,7 @@ def up(
     """Start the lab: an S3 server and two shards of three MySQL servers."""
     place = Place.find()
     fleet.up(place, _say("lab"), fresh=fresh)
-    typer.echo(
-        f"lab: fleet file {place.fleet_file}, passwords {place.credentials_file}"
-    )
+    typer.echo(f"lab: fleet file {place.fleet_file}, passwords {place.credentials_file}")
 
 
 @app.command()
@@ -92,9 +86,7 @@ def destroy(shard: Annotated[str, typer.Argument(help="The shard to lose.")]) ->
     """Kill all servers of a shard and empty their data directories, as a reinstall script would."""
     place = Place.find()
     killed = fleet.destroy(place, fleet.lab_fleet(place).shard(shard))
-    typer.echo(
-        f"lab: {shard} is lost: {killed} mysqld killed, data directories emptied"
-    )
+    typer.echo(f"lab: {shard} is lost: {killed} mysqld killed, data directories emptied")
 
 
 @app.command()
@@ -108,9 +100,7 @@ def check(
     """Compare a shard's source with the workload's ledger: every commit exactly once, and nothing else."""
     place = Place.find()
     up_to = None if gtids is None else GtidSet.parse(gtids)
-    with connect(
-        fleet.lab_fleet(place).shard(shard).source, secrets.login(place, "admin")
-    ) as session:
+    with connect(fleet.lab_fleet(place).shard(shard).source, secrets.login(place, "admin")) as session:
         verdict = check_ledger(session, place.ledger(shard), DATABASES, up_to)
     if not verdict.ok:
         raise LabError("the ledger does not agree", on=shard, why=str(verdict))
@@ -165,9 +155,7 @@ def run(
     shard: ShardName,
     threads: Threads = 4,
     rate: Rate = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop by itself after so long.")
-    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after so long.")] = None,
 ) -> None:
     """Write until it is interrupted or the source is gone."""
     place = Place.find()
@@ -222,10 +210,7 @@ def _show(found: LabStatus) -> None:
             server.condition,
             server.transactions,
         )
-        cells = [
-            "" if value is None else str(value)
-            for value in (*values, server.behind, server.replication)
-        ]
+        cells = ["" if value is None else str(value) for value in (*values, server.behind, server.replication)]
         table.add_row(*cells)
     console.print(table)
     for name, pid in found.processes.items():

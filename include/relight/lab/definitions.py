@@ -47,18 +47,14 @@ def _app(*statements: str) -> Statements:
 
 def _column(mark: int) -> tuple[Statements, Statements]:
     return (
-        _app(
-            f"ALTER TABLE orders.customers ADD COLUMN extra_{mark} INT NOT NULL DEFAULT {mark % 1000}"
-        ),
+        _app(f"ALTER TABLE orders.customers ADD COLUMN extra_{mark} INT NOT NULL DEFAULT {mark % 1000}"),
         _app(f"ALTER TABLE orders.customers DROP COLUMN extra_{mark}"),
     )
 
 
 def _column_without_key(mark: int) -> tuple[Statements, Statements]:
     return (
-        _app(
-            f"ALTER TABLE orders.visits ADD COLUMN c_{mark} VARCHAR(20) DEFAULT '🦊' FIRST"
-        ),
+        _app(f"ALTER TABLE orders.visits ADD COLUMN c_{mark} VARCHAR(20) DEFAULT '🦊' FIRST"),
         _app(f"ALTER TABLE orders.visits DROP COLUMN c_{mark}"),
     )
 
@@ -104,9 +100,7 @@ def _index(mark: int) -> tuple[Statements, Statements]:
 
 
 def _wider(mark: int) -> tuple[Statements, Statements]:
-    return _app(
-        f"ALTER TABLE accounts.audit MODIFY what VARCHAR({40 + mark % 20}) NOT NULL"
-    ), []
+    return _app(f"ALTER TABLE accounts.audit MODIFY what VARCHAR({40 + mark % 20}) NOT NULL"), []
 
 
 def _routine(mark: int) -> tuple[Statements, Statements]:

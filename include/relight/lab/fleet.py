@@ -70,9 +70,7 @@ def start_store(place: Place) -> S3Server:
         described.write_text(json.dumps(known), encoding="utf-8")
     known = json.loads(described.read_text(encoding="utf-8"))
     login = Login(known["user"], known["password"])
-    return s3.start(
-        State(place.state_file), S3, place.s3, login, BUCKET, known["ports"]
-    )
+    return s3.start(State(place.state_file), S3, place.s3, login, BUCKET, known["ports"])
 
 
 def down(place: Place, say: Say) -> None:
@@ -93,9 +91,7 @@ def destroy(place: Place, shard: Shard) -> int:
 
     Gives how many mysqld were killed. The scratch server is not touched.
     """
-    pids = {
-        pid for server in shard.servers for pid in mysqlds_below(server.datadir.parent)
-    }
+    pids = {pid for server in shard.servers for pid in mysqlds_below(server.datadir.parent)}
     end_processes({pid: mark(pid) for pid in pids}, grace=10, ask=signal.SIGKILL)
     for server in shard.servers:
         _empty(server.datadir)
@@ -115,19 +111,13 @@ def lab_fleet(place: Place) -> Fleet:
 
 def mysqlds_below(folder: Path) -> set[int]:
     """The processes that hold a system tablespace below the folder open."""
-    return {
-        pid
-        for pid, path in mysqld.open_files(folder)
-        if path.name.removesuffix(" (deleted)") == "ibdata1"
-    }
+    return {pid for pid, path in mysqld.open_files(folder) if path.name.removesuffix(" (deleted)") == "ibdata1"}
 
 
 def _raise_shard(place: Place, shard: Shard, template: Template, say: Say) -> None:
     made = place.servers / f"{shard.name}.made"
     if not made.exists():
-        say(
-            f"{shard.name}: making a source, {len(shard.replicas)} replicas and {len(schema.DATABASES)} databases"
-        )
+        say(f"{shard.name}: making a source, {len(shard.replicas)} replicas and {len(schema.DATABASES)} databases")
         destroy(place, shard)
         _make_shard(shard, template)
         made.touch()
@@ -137,9 +127,7 @@ def _raise_shard(place: Place, shard: Shard, template: Template, say: Say) -> No
     say(f"{shard.name}: {len(with_data)} of {len(shard.servers)} servers run")
     for server in shard.servers:
         if server not in with_data:
-            say(
-                f"{server.name} has no data: restore the shard, or begin anew with `relight lab up --fresh`"
-            )
+            say(f"{server.name} has no data: restore the shard, or begin anew with `relight lab up --fresh`")
 
 
 def _make_shard(shard: Shard, template: Template) -> None:
@@ -156,10 +144,7 @@ def _make_shard(shard: Shard, template: Template) -> None:
         executed = session.value("SELECT @@GLOBAL.gtid_executed")
     for replica in shard.replicas:
         with connect(replica, logins.admin) as session:
-            if (
-                session.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 120)", executed)
-                != 0
-            ):
+            if session.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 120)", executed) != 0:
                 raise LabError(
                     "a new replica does not catch up",
                     on=replica.name,

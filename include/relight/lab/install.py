@@ -55,9 +55,7 @@ def _fetch_mysql(place: Place, say: Say) -> MySQL:
         for archive in archives:
             command.run(["dpkg-deb", "-x", archive, place.mysql], timeout=300)
         _write_wrappers(place.mysql)
-        told = command.run(
-            [place.mysql / "bin" / "mysqld", "--no-defaults", "--version"], timeout=60
-        )
+        told = command.run([place.mysql / "bin" / "mysqld", "--no-defaults", "--version"], timeout=60)
     except CommandFailed as error:
         raise LabError(
             "MySQL could not be installed", on=str(place.mysql), why=str(error),
@@ -106,9 +104,7 @@ def _write_apt_configuration(folder: Path, address: str) -> Path:
     for part in ("etc", "state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    (folder / "etc" / "sources.list").write_text(
-        f"deb [signed-by={_KEYRING}] {address} sid main\n", encoding="utf-8"
-    )
+    (folder / "etc" / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {address} sid main\n", encoding="utf-8")
     settings = {
         "Dir::State": folder / "state",
         "Dir::State::status": folder / "status",
@@ -149,11 +145,7 @@ def mirror(apt: Path) -> str:
             continue  # not every machine has every one of them
         for line in lines:
             for word in line.split():
-                if (
-                    "://" in word
-                    and not line.lstrip().startswith("#")
-                    and word.rstrip("/").endswith("/debian")
-                ):
+                if "://" in word and not line.lstrip().startswith("#") and word.rstrip("/").endswith("/debian"):
                     return word.rstrip("/")
     return _DEFAULT_MIRROR
 
@@ -179,9 +171,7 @@ def _write_wrappers(prefix: Path) -> None:
             f'#!/bin/sh\nexec "{loader}" --library-path "{libraries}" "{prefix / program}" "$@"\n',
             encoding="utf-8",
         )
-        wrapper.chmod(
-            wrapper.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
-        )
+        wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         if not os.access(prefix / program, os.R_OK):
             raise LabError(
                 "a program is missing from the unpacked packages",

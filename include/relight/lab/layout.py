@@ -34,9 +34,7 @@ def ensure_fleet_file(place: Place, mysql: MySQL, endpoint: str) -> Fleet:
         store=store,
         shards=tuple(_shard(place, mysql, name) for name in SHARDS),
     )
-    text = yaml.safe_dump(
-        fleet.model_dump(mode="json", exclude_none=True), sort_keys=False
-    )
+    text = yaml.safe_dump(fleet.model_dump(mode="json", exclude_none=True), sort_keys=False)
     temporary = place.fleet_file.with_suffix(".new")
     temporary.write_text(
         "# The fleet of the lab, written by `relight lab up`.\n" + text,
@@ -53,9 +51,7 @@ def write_all_options(fleet: Fleet, mysql: MySQL) -> None:
             for folder in (server.workdir, server.socket.parent):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             replica = {"super-read-only": "ON"} if server in shard.replicas else {}
-            write_options(
-                server, mysql, server_id=10 * number + place_in_shard, extra=replica
-            )
+            write_options(server, mysql, server_id=10 * number + place_in_shard, extra=replica)
 
 
 def all_servers(shard: Shard) -> tuple[Server, ...]:
@@ -65,8 +61,7 @@ def all_servers(shard: Shard) -> tuple[Server, ...]:
 
 def _shard(place: Place, mysql: MySQL, name: str) -> Shard:
     source, first, second, scratch = (
-        _server(place, mysql, f"{name}-{role}", port)
-        for role, port in zip(_ROLES, free_ports(4), strict=True)
+        _server(place, mysql, f"{name}-{role}", port) for role, port in zip(_ROLES, free_ports(4), strict=True)
     )
     return Shard(name=name, source=source, replicas=(first, second), scratch=scratch)
 

@@ -68,9 +68,7 @@ def read_ledger(path: Path) -> Iterator[Entry]:
     try:
         lines = path.read_text(encoding="ascii").split("\n")
     except FileNotFoundError:
-        raise LabError(
-            "no ledger", on=str(path), hint="no workload has run yet"
-        ) from None
+        raise LabError("no ledger", on=str(path), hint="no workload has run yet") from None
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
@@ -81,9 +79,7 @@ def read_ledger(path: Path) -> Iterator[Entry]:
                 on=f"{path}, line {number}",
                 why=repr(line[:80]),
             )
-        yield Entry(
-            kind, rest[0], rest[1], tuple(filter(None, rest[2].split(","))), rest[3]
-        )  # type: ignore[arg-type]
+        yield Entry(kind, rest[0], rest[1], tuple(filter(None, rest[2].split(","))), rest[3])  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -112,9 +108,7 @@ class LedgerVerdict:
         return not (self.missing or self.duplicated or self.altered or self.unexpected)
 
     def __str__(self) -> str:
-        text = (
-            f"{self.present} of {self.expected} expected commits are there exactly once"
-        )
+        text = f"{self.present} of {self.expected} expected commits are there exactly once"
         for name in ("missing", "duplicated", "altered", "unexpected"):
             found: tuple[str, ...] = getattr(self, name)
             if found:
@@ -162,9 +156,7 @@ def check_ledger(
     for database, ids in stored.items():
         for one, rows in ids.items():
             known_as = known.must.get(one) or known.may.get(one)
-            if known_as is None or (
-                known_as.databases and database not in known_as.databases
-            ):
+            if known_as is None or (known_as.databases and database not in known_as.databases):
                 unexpected.append(f"{one} in {database}")
             elif rows.total() > 1:
                 duplicated.append(f"{one} in {database}")

@@ -41,32 +41,21 @@ def find_mysql(place: Place) -> MySQL:
     """The MySQL to use. :raises LabError: there is none yet."""
     found = on_machine() or private(place)
     if found is None:
-        raise LabError(
-            "no MySQL to run the lab with", on=str(place.mysql), hint="run: make setup"
-        )
+        raise LabError("no MySQL to run the lab with", on=str(place.mysql), hint="run: make setup")
     return found
 
 
 def on_machine() -> MySQL | None:
     """A real MySQL (MariaDB is not one) on PATH that is new enough and complete, or None."""
-    paths = [
-        shutil.which(p, path=None) or shutil.which(p, path="/usr/sbin:/usr/local/sbin")
-        for p in PROGRAMS
-    ]
+    paths = [shutil.which(p, path=None) or shutil.which(p, path="/usr/sbin:/usr/local/sbin") for p in PROGRAMS]
     if not all(paths):
         return None
     mysqld, mysql, mysqlbinlog = (Path(p) for p in paths if p)
     try:
-        version = parse_version(
-            command.run([mysqld, "--version"], timeout=30).decode("utf-8", "replace")
-        )
+        version = parse_version(command.run([mysqld, "--version"], timeout=30).decode("utf-8", "replace"))
     except CommandFailed:
         return None  # a mysqld that cannot even tell its version is of no use here
-    return (
-        MySQL(mysqld, mysql, mysqlbinlog, version)
-        if version and version >= OLDEST
-        else None
-    )
+    return MySQL(mysqld, mysql, mysqlbinlog, version) if version and version >= OLDEST else None
 
 
 def private(place: Place) -> MySQL | None:
@@ -76,9 +65,7 @@ def private(place: Place) -> MySQL | None:
         version = parse_version((prefix / STAMP).read_text(encoding="utf-8"))
     except OSError:
         return None
-    if version is None or not all(
-        (prefix / "bin" / program).exists() for program in PROGRAMS
-    ):
+    if version is None or not all((prefix / "bin" / program).exists() for program in PROGRAMS):
         return None
     options = {
         "basedir": f"{prefix}/usr",

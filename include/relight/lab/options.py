@@ -42,9 +42,7 @@ _OPTIONS = {
 }
 
 
-def write_options(
-    server: Server, mysql: MySQL, *, server_id: int, extra: dict[str, str] | None = None
-) -> None:
+def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[str, str] | None = None) -> None:
     """Write the server's my.cnf. ``extra`` options win over the lab's."""
     own = {
         "server-id": str(server_id),
@@ -58,9 +56,7 @@ def write_options(
     }
     merged = {**_OPTIONS, **mysql.options, **own, **(extra or {})}
     if mysql.version < (8, 0, 30):
-        del merged[
-            "innodb-redo-log-capacity"
-        ]  # the options before it only make larger redo logs
+        del merged["innodb-redo-log-capacity"]  # the options before it only make larger redo logs
     if mysql.version < (8, 0, 26):
         former = {
             "log-replica-updates": "log-slave-updates",

@@ -83,17 +83,11 @@ class Place:
         if len(os.fsencode(near)) <= _SOCKET_LIMIT:
             return near
         mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
-        return (
-            Path(tempfile.gettempdir())
-            / f"relight-{os.getuid()}-{mark}"
-            / f"{server}.sock"
-        )
+        return Path(tempfile.gettempdir()) / f"relight-{os.getuid()}-{mark}" / f"{server}.sock"
 
 
 def _is_project(folder: Path) -> bool:
     try:
-        return 'name = "relight"' in (folder / "pyproject.toml").read_text(
-            encoding="utf-8"
-        )
+        return 'name = "relight"' in (folder / "pyproject.toml").read_text(encoding="utf-8")
     except OSError:
         return False

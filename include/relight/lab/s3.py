@@ -57,9 +57,7 @@ def choose_ports() -> list[int]:
     return free_ports(4, companion=COMPANION)
 
 
-def start(
-    state: State, name: str, folder: Path, login: Login, bucket: str, ports: list[int]
-) -> S3Server:
+def start(state: State, name: str, folder: Path, login: Login, bucket: str, ports: list[int]) -> S3Server:
     """Start a server on ``folder`` as a detached process, wait until it stores, and make the bucket.
 
     One that is running under that name in ``state`` is used as it is.
@@ -70,9 +68,7 @@ def start(
     folder.chmod(0o700)
     server = S3Server(f"http://127.0.0.1:{ports[0]}", bucket, login)
     if name not in state.running():
-        state.start(
-            name, _arguments(folder, login, ports), cwd=folder, log=folder / "weed.log"
-        )
+        state.start(name, _arguments(folder, login, ports), cwd=folder, log=folder / "weed.log")
     deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
@@ -151,7 +147,5 @@ def _make_bucket(server: S3Server) -> None:
     ):
         pass  # made by an earlier start
     # A bucket can be made before there is a volume to write to.
-    client.put_object(
-        Bucket=server.bucket, Key=".relight-lab", Body=b"this store answers\n"
-    )
+    client.put_object(Bucket=server.bucket, Key=".relight-lab", Body=b"this store answers\n")
     client.delete_object(Bucket=server.bucket, Key=".relight-lab")

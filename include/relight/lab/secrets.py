@@ -21,9 +21,7 @@ def write(place: Place, logins: Logins, store: Login) -> None:
             strict=True,
         )
     )
-    lines = [
-        "# Passwords of the lab, made for it alone. To use them: set -a; . .lab/credentials.env"
-    ]
+    lines = ["# Passwords of the lab, made for it alone. To use them: set -a; . .lab/credentials.env"]
     for purpose, login in known.items():
         lines += [
             f"RELIGHT_{purpose}_USER={login.user}",
@@ -42,9 +40,7 @@ def read(place: Place) -> dict[str, str]:
         lines = place.credentials_file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
-    return dict(
-        line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")
-    )
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
 def login(place: Place, purpose: str) -> Login:

@@ -44,9 +44,7 @@ class State:
                     stderr=output, start_new_session=True, env={**os.environ, **(environment or {})},
                 )  # fmt: skip
         except OSError as error:
-            raise LabError(
-                f"{name} cannot be started", on=str(arguments[0]), why=str(error)
-            ) from None
+            raise LabError(f"{name} cannot be started", on=str(arguments[0]), why=str(error)) from None
         self.register(name, process.pid)
         return process.pid
 
@@ -58,9 +56,7 @@ class State:
     def running(self) -> dict[str, int]:
         """Names and ids of those registered processes that are still alive."""
         with self._changing() as processes:
-            return {
-                name: int(str(e["pid"])) for name, e in processes.items() if _alive(e)
-            }
+            return {name: int(str(e["pid"])) for name, e in processes.items() if _alive(e)}
 
     def end(self, name: str, *, grace: float = 10) -> bool:
         """End a process with all of its session: asked first, killed after ``grace`` seconds.
@@ -92,48 +88,36 @@ class State:
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                processes = json.loads(self._path.read_text(encoding="utf-8"))[
-                    "processes"
-                ]
+                processes = json.loads(self._path.read_text(encoding="utf-8"))["processes"]
             except FileNotFoundError:
                 processes = {}
             before = json.dumps(processes)
             yield processes
             if json.dumps(processes) != before:
                 temporary = self._path.with_suffix(".new")
-                temporary.write_text(
-                    json.dumps({"processes": processes}, indent=1), encoding="utf-8"
-                )
+                temporary.write_text(json.dumps({"processes": processes}, indent=1), encoding="utf-8")
                 temporary.replace(self._path)
 
 
-def end_processes(
-    pids: Mapping[int, str], *, grace: float, ask: int = signal.SIGTERM
-) -> bool:
+def end_processes(pids: Mapping[int, str], *, grace: float, ask: int = signal.SIGTERM) -> bool:
     """Send ``ask`` to processes, wait, and kill those that are still there after ``grace`` seconds.
 
     ``pids`` maps each id to its :func:`mark`: an id that names another process by now is left alone.
     """
-    ours = {
-        pid: known for pid, known in pids.items() if known
-    }  # without a mark: gone when it was looked at
+    ours = {pid: known for pid, known in pids.items() if known}  # without a mark: gone when it was looked at
     found = bool(_remaining(ours))
     _signal(ours, ask)
     if not _wait(lambda: not _remaining(ours), grace):
         _signal(ours, signal.SIGKILL)
         if not _wait(lambda: not _remaining(ours), 10):
-            raise LabError(
-                "processes cannot be ended", on=", ".join(map(str, _remaining(ours)))
-            )
+            raise LabError("processes cannot be ended", on=", ".join(map(str, _remaining(ours))))
     return found
 
 
 def mark(pid: int) -> str:
     """What tells a process from a later one with the same id; empty when there is none (or a zombie)."""
     with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(
-            pid, os.WNOHANG
-        )  # one of ours that ended stays a zombie until it is waited for
+        os.waitpid(pid, os.WNOHANG)  # one of ours that ended stays a zombie until it is waited for
     stat = _stat(pid)
     return f"{_BOOT.read_text().strip()}:{stat[19]}" if stat and stat[0] != "Z" else ""
 
@@ -141,12 +125,7 @@ def mark(pid: int) -> str:
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on: state, parent, group, session, ..."""
     try:
-        return (
-            Path(f"/proc/{pid}/stat")
-            .read_text(encoding="utf-8", errors="replace")
-            .rpartition(")")[2]
-            .split()
-        )
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
 
@@ -157,19 +136,11 @@ def _alive(entry: Mapping[str, object]) -> bool:
 
 def _family(leader: int) -> dict[int, str]:
     """The members of a session and everything that descends from them, with their marks."""
-    stats = {
-        int(e.name): _stat(int(e.name)) for e in os.scandir("/proc") if e.name.isdigit()
-    }
-    family = {
-        pid
-        for pid, stat in stats.items()
-        if pid == leader or (stat and int(stat[3]) == leader)
-    }
+    stats = {int(e.name): _stat(int(e.name)) for e in os.scandir("/proc") if e.name.isdigit()}
+    family = {pid for pid, stat in stats.items() if pid == leader or (stat and int(stat[3]) == leader)}
     grown = True
     while grown:
-        children = {
-            pid for pid, stat in stats.items() if stat and int(stat[1]) in family
-        }
+        children = {pid for pid, stat in stats.items() if stat and int(stat[1]) in family}
         grown = not children <= family
         family |= children
     return {pid: mark(pid) for pid in family if mark(pid)}

@@ -61,21 +61,15 @@ def _servers(fleet: Fleet, admin: Login) -> list[ServerStatus]:
     for shard in fleet.shards:
         history: GtidSet | None = None
         for server in all_servers(shard):
-            status, executed = _server(
-                server, _role(server, shard.source, shard.scratch), admin, history
-            )
+            status, executed = _server(server, _role(server, shard.source, shard.scratch), admin, history)
             found.append(status)
             if server == shard.source:
                 history = executed
     return found
 
 
-def _role(
-    server: Server, source: Server, scratch: Server | None
-) -> Literal["source", "replica", "scratch"]:
-    return (
-        "source" if server == source else "scratch" if server == scratch else "replica"
-    )
+def _role(server: Server, source: Server, scratch: Server | None) -> Literal["source", "replica", "scratch"]:
+    return "source" if server == source else "scratch" if server == scratch else "replica"
 
 
 def _server(
@@ -86,14 +80,10 @@ def _server(
 ) -> tuple[ServerStatus, GtidSet | None]:
     pid = mysqld.running_pid(server)
     if pid is None:
-        return ServerStatus(
-            server.name, role, server.port, "down" if has_data(server) else "no data"
-        ), None
+        return ServerStatus(server.name, role, server.port, "down" if has_data(server) else "no data"), None
     try:
         with connect(server, admin, timeout=3) as session:
-            executed = GtidSet.parse(
-                str(session.value("SELECT @@GLOBAL.gtid_executed"))
-            )
+            executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
             status = ServerStatus(
                 server.name, role, server.port, _condition(session), pid, executed.count(),
                 (history - executed).count() if role == "replica" and history is not None else None,
@@ -118,8 +108,6 @@ def _replication(session: Session) -> str:
         "FROM performance_schema.replication_applier_status_by_worker GROUP BY 1) w USING (channel_name)"
     )
     return "; ".join(
-        "running"
-        if (receiver, applier) == ("ON", "ON")
-        else f"receiver {receiver}, applier {applier}: {error}"
+        "running" if (receiver, applier) == ("ON", "ON") else f"receiver {receiver}, applier {applier}: {error}"
         for receiver, applier, error in rows
     )

@@ -42,12 +42,7 @@ class Logins:
     @classmethod
     def random(cls) -> Logins:
         """New passwords."""
-        return cls(
-            *(
-                Login(name, secrets.token_urlsafe(18))
-                for name in ("relight", "replication", "shop")
-            )
-        )
+        return cls(*(Login(name, secrets.token_urlsafe(18)) for name in ("relight", "replication", "shop")))
 
 
 @dataclass(frozen=True)
@@ -59,9 +54,7 @@ class Template:
 
     def copy_to(self, datadir: Path) -> None:
         """Make a new server's data directory. It gets its own server UUID when it first starts."""
-        shutil.copytree(
-            self.data, datadir, ignore=shutil.ignore_patterns("auto.cnf", "binlog.*")
-        )
+        shutil.copytree(self.data, datadir, ignore=shutil.ignore_patterns("auto.cnf", "binlog.*"))
         datadir.chmod(0o750)
 
 
@@ -87,9 +80,7 @@ def ensure_template(folder: Path, mysql: MySQL) -> Template:
         logins = Logins.random()
         _make(folder, mysql, logins)
         described.touch(mode=0o600)
-        described.write_text(
-            json.dumps({"mark": mark, "logins": asdict(logins)}), encoding="utf-8"
-        )
+        described.write_text(json.dumps({"mark": mark, "logins": asdict(logins)}), encoding="utf-8")
         return Template(folder / "data", logins)
 
 

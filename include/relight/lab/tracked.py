@@ -50,11 +50,7 @@ class TrackedConnection(_Connection):
     def _read_query_result(self, unbuffered: bool = False) -> int:
         rows: int = super()._read_query_result(unbuffered)  # type: ignore[misc]
         result = self._result
-        if (
-            result is not None
-            and (result.server_status or 0) & _STATE_CHANGED
-            and result.message
-        ):
+        if result is not None and (result.server_status or 0) & _STATE_CHANGED and result.message:
             self.gtid = gtid_in(result.message) or self.gtid
         return rows
 
@@ -63,9 +59,7 @@ def open_tracked(server: Server, login: Login) -> TrackedConnection:
     """Connect as an application. :raises MySQLError: the server is not there, or refuses."""
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = (
-        ssl.CERT_NONE
-    )  # the servers made their certificates themselves
+    context.verify_mode = ssl.CERT_NONE  # the servers made their certificates themselves
     connection = TrackedConnection(
         host=server.host, port=server.port, user=login.user, password=login.password, ssl=context, charset="utf8mb4",
         autocommit=True, connect_timeout=10, client_flag=CLIENT.MULTI_STATEMENTS | _SESSION_TRACK,
@@ -97,9 +91,7 @@ def gtid_in(message: bytes) -> str:
         kind = message[at]
         size, at = _number(message, at + 1)
         if kind == _GTIDS:
-            text, begin = _number(
-                message, at + 1
-            )  # behind one byte that tells the encoding
+            text, begin = _number(message, at + 1)  # behind one byte that tells the encoding
             return message[begin : begin + text].decode("ascii")
         at += size
     return ""

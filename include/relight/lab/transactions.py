@@ -37,9 +37,7 @@ class Transactions:
 
     def __init__(self, random: Random, databases: Sequence[str]) -> None:
         self._random = random
-        self._kinds = [
-            (database, kind) for database in databases for kind in _kinds(database)
-        ]
+        self._kinds = [(database, kind) for database in databases for kind in _kinds(database)]
 
     def next(self) -> Transaction:
         """The next transaction: mostly one change, sometimes several over several databases."""
@@ -103,9 +101,7 @@ def _order(random: Random) -> list[str]:
 
 
 def _call_order(random: Random) -> list[str]:
-    return [
-        f"CALL orders.place_order({random.randint(1, 300)}, '{_sku(random)}', {random.randint(1, 9)})"
-    ]
+    return [f"CALL orders.place_order({random.randint(1, 300)}, '{_sku(random)}', {random.randint(1, 9)})"]
 
 
 def _pay(random: Random) -> list[str]:
@@ -116,9 +112,7 @@ def _pay(random: Random) -> list[str]:
 
 
 def _cancel(random: Random) -> list[str]:
-    return [
-        f"DELETE FROM orders.orders WHERE customer_id = {random.randint(1, 300)} ORDER BY id LIMIT 3"
-    ]
+    return [f"DELETE FROM orders.orders WHERE customer_id = {random.randint(1, 300)} ORDER BY id LIMIT 3"]
 
 
 def _customer(random: Random) -> list[str]:
@@ -178,9 +172,7 @@ def _visit(random: Random) -> list[str]:
 
 
 def _visit_change(random: Random) -> list[str]:
-    who = (
-        f"visitor = '{random.randint(1, 20):012}' AND page = '/{random.randint(0, 6)}'"
-    )
+    who = f"visitor = '{random.randint(1, 20):012}' AND page = '/{random.randint(0, 6)}'"
     return [
         random.choice(
             (
@@ -212,18 +204,14 @@ def _cart(random: Random) -> list[str]:
 
 
 def _counter(random: Random) -> list[str]:
-    return [
-        f"UPDATE orders.counters SET value = value + {random.randint(1, 5)} WHERE name = 'orders'"
-    ]
+    return [f"UPDATE orders.counters SET value = value + {random.randint(1, 5)} WHERE name = 'orders'"]
 
 
 def _transfer(random: Random) -> list[str]:
     # Lower number first, so that two transfers never wait for each other.
     low, high = sorted(random.sample(range(1, 251), 2))
     amount = random.randint(-(10**6), 10**6) / 1000
-    return [
-        f"CALL accounts.transfer('{random.choice(('EUR', 'usd'))}', 'User{low}', 'user{high}', {amount})"
-    ]
+    return [f"CALL accounts.transfer('{random.choice(('EUR', 'usd'))}', 'User{low}', 'user{high}', {amount})"]
 
 
 def _user(random: Random) -> list[str]:
@@ -253,9 +241,7 @@ def _user_change(random: Random) -> list[str]:
 
 def _user_gone(random: Random) -> list[str]:
     low = random.randint(0, 255)
-    return [
-        f"DELETE FROM accounts.users WHERE id BETWEEN x'{low:02x}' AND x'{low:02x}ff' AND login NOT LIKE 'user%'"
-    ]
+    return [f"DELETE FROM accounts.users WHERE id BETWEEN x'{low:02x}' AND x'{low:02x}ff' AND login NOT LIKE 'user%'"]
 
 
 def _session(random: Random) -> list[str]:
@@ -303,9 +289,7 @@ def _file_change(random: Random) -> list[str]:
 
 
 def _file_gone(random: Random) -> list[str]:
-    return [
-        f"DELETE FROM media.files WHERE id > 60 AND id % 53 = {random.randint(0, 52)} ORDER BY id LIMIT 3"
-    ]
+    return [f"DELETE FROM media.files WHERE id > 60 AND id % 53 = {random.randint(0, 52)} ORDER BY id LIMIT 3"]
 
 
 def _tag(random: Random) -> list[str]:

@@ -90,9 +90,7 @@ class Workload:
         if self._pace.definitions_every is not None:
             jobs.append(("ddl", self._define))
         for name, job in jobs:
-            self._threads.append(
-                threading.Thread(target=self._guarded, args=(name, job), daemon=True)
-            )
+            self._threads.append(threading.Thread(target=self._guarded, args=(name, job), daemon=True))
         for thread in self._threads:
             thread.start()
         return self
@@ -109,9 +107,7 @@ class Workload:
             self._threads.clear()
             self._writer.close()
         if self._failure is not None:
-            raise LabError(
-                "the workload failed", on=self._server.name, why=repr(self._failure)
-            ) from self._failure
+            raise LabError("the workload failed", on=self._server.name, why=repr(self._failure)) from self._failure
         return self.counts
 
     def wait_for(self, commits: int, timeout: float = 120) -> None:
@@ -164,9 +160,7 @@ class Workload:
         self._writer.append(Entry("ended", f"{thread}-{number}"))
         connection.close()
 
-    def _commit(
-        self, connection: TrackedConnection, transaction: Transaction, one: str
-    ) -> None:
+    def _commit(self, connection: TrackedConnection, transaction: Transaction, one: str) -> None:
         body = "; ".join(transaction.statements)
         digest = hashlib.sha256(body.encode()).hexdigest()[:16]
         notes = "; ".join(
@@ -215,11 +209,7 @@ class Workload:
                         raise
                     self._note(Entry("rolled-back", f"{self._run}-{name}-{number}"))
                 else:
-                    self._note(
-                        Entry(
-                            "ddl", f"{self._run}-{name}-{number}", connections[by].gtid
-                        )
-                    )
+                    self._note(Entry("ddl", f"{self._run}-{name}-{number}", connections[by].gtid))
         self._writer.append(Entry("ended", f"{self._run}-{name}-{number}"))
         for connection in connections.values():
             connection.close()

@@ -20,14 +20,10 @@ def create(session: Session) -> None:
     for database in DATABASES:
         session.run(f"GRANT ALL PRIVILEGES ON `{database}`.* TO {APPLICATION}@'%'")
     for database in DATABASES:
-        for statement in statements(
-            (Path(__file__).parent / f"{database}.sql").read_text(encoding="utf-8")
-        ):
+        for statement in statements((Path(__file__).parent / f"{database}.sql").read_text(encoding="utf-8")):
             session.run(statement)
 
 
 def statements(text: str) -> list[str]:
     """The statements of a file in which blank lines separate them."""
-    return [
-        part.strip().removesuffix(";") for part in text.split("\n\n") if part.strip()
-    ]
+    return [part.strip().removesuffix(";") for part in text.split("\n\n") if part.strip()]
