@@ -58,7 +58,9 @@ def server_of(
         if map_index < 0:
             return None
         shards = fleet.shards if wanted in (None, EVERY) else (fleet.shard(str(wanted)),)
-        return shards[map_index].backup_server if map_index < len(shards) else None
+        if map_index >= len(shards):
+            return None
+        return shards[map_index].backup_server if dag_id == "backup_full" else shards[map_index].source
     if dag_id not in ("restore", "rehearse"):
         return None
     in_turn = dag_id == "rehearse" and wanted in (None, IN_TURN)

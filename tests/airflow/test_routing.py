@@ -66,6 +66,10 @@ def test_a_scheduled_rehearsal_goes_where_its_first_task_will_say(fleet_file: Pa
     assert queue(Task("plan"), DagRun("rehearse", None)) == f"{shard_in_turn(FLEET, NOW)}-x"
 
 
+def test_logs_are_shipped_on_the_machine_of_the_source(fleet_file: Path) -> None:
+    assert [queue(Task("ship", index), DagRun("backup_binlogs")) for index in (0, 1)] == ["shard-1-a", "shard-2-a"]
+
+
 def test_backups_are_taken_on_the_machine_of_the_backup_server(fleet_file: Path) -> None:
     every, one = DagRun("backup_full"), DagRun("backup_full", {"shard": "shard-2"})
     assert [queue(Task("snapshot", index), every) for index in (0, 1)] == ["shard-1-b", "shard-2-b"]
