@@ -6,6 +6,7 @@ a process are kept in a registry, so that a killed task can end what it left run
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from types import TracebackType
@@ -22,6 +23,9 @@ Row = tuple[Any, ...]
 
 _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
+
+_SECRET = re.compile(r"(\b(?:BY|AS|PASSWORD\s*=)\s*)'(?:[^'\\]|\\.|'')*'?", re.IGNORECASE)
+"""Passwords and their hashes in a statement, which errors quote."""
 
 _open: dict[int, Session] = {}
 # Reentrant, since a signal handler asks for the open sessions while the main thread may be in here.
@@ -152,7 +156,7 @@ def kill_open_sessions() -> None:
 
 def _short(statement: str | bytes) -> str:
     text = statement.decode("utf-8", "replace") if isinstance(statement, bytes) else statement
-    text = " ".join(text.split())
+    text = _SECRET.sub(r"\1'***'", " ".join(text.split()))
     return text if len(text) <= 200 else text[:197] + "..."
 
 
