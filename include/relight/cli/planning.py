@@ -1,0 +1,127 @@
+"""``relight catalog`` and ``relight plan``: what is there, and what a restore would do. Nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from relight.catalog import Catalog, load_catalog
+from relight.cli.context import open_site, readable_errors
+from relight.cli.tables import console, size
+from relight.manifest import SegmentManifest
+from relight.plan import Plan
+from relight.reach import Reach, reaches
+from relight.resolve import make_plan
+from relight.site import Run
+from relight.target import Target
+from relight.unreachable import at, text_of
+
+FleetOption = Annotated[
+    Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")]
+
+
+def catalog(
+    shard: Annotated[str, typer.Argument(help="The shard.", show_default=False)],
+    fleet: FleetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the store holds for a shard: snapshots, segments, gaps, damage."""
+    with readable_errors(), open_site(fleet) as site:
+        found = load_catalog(site.store, site.fleet.shard(shard).name, parallel=site.fleet.store.parallel)
+        led = reaches(found)
+    if as_json:
+        document = {**found.model_dump(mode="json"), "reach": [one.model_dump(mode="json") for one in led]}
+        print(json.dumps(document, indent=1))
+    else:
+        _show_catalog(found, led)
+
+
+def plan(
+    shard: Annotated[str, typer.Argument(help="The shard.", show_default=False)],
+    target: Annotated[str, typer.Option(help="latest, time:2026-11-22T19:00:00Z or gtid:UUID:N")] = "latest",
+    mode: Annotated[
+        Literal["promote", "rehearse"], typer.Option(help="Which server is rebuilt: the shard's source, or its scratch")
+    ] = "promote",
+    fleet: FleetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a restore would do, step for step. The same plan is what `relight restore` carries out."""
+    with readable_errors(), open_site(fleet) as site:
+        run = Run(run_id="plan", shard=site.fleet.shard(shard).name, target=Target.parse(target), mode=mode)
+        server = run.server(site.fleet).name
+        found = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
+        made = make_plan(found, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
+    if as_json:
+        print(json.dumps({**made.model_dump(mode="json"), "mode": mode, "server": server}, indent=1))
+    else:
+        _show_plan(made, mode, server)
+
+
+def _show_catalog(found: Catalog, led: tuple[Reach, ...]) -> None:
+    show = console().print
+    snapshots = Table("snapshot", "from", "taken", "tables", "rows", "data", "stored", "reaches", "", box=None)
+    for entry, reach in zip(found.snapshots, led, strict=True):
+        reference = entry.reference
+        snapshots.add_row(
+            reference.id, entry.server_name, _short(reference.taken_at), f"{entry.tables:,}", f"{entry.rows:,}",
+            size(reference.data_bytes), size(reference.stored_bytes), _short(reach.reaches),
+            "" if reach.usable else f"{len(entry.missing)} parts missing",
+        )  # fmt: skip
+    show(snapshots)
+    segments = Table("server", "log file", "transactions", "first commit", "last commit", "log", "stored", "", box=None)
+    for segment in found.segments:
+        segments.add_row(*_segment_cells(segment), "missing" if segment.key in found.missing else "")
+    show(segments)
+    for unreadable in found.unreadable:
+        show(f"cannot be read: {unreadable.key}: {unreadable.why}", soft_wrap=True)
+    for reach in led:
+        if reach.missing:
+            show(
+                f"gap after {reach.snapshot}: {reach.missing.count():,} transactions are in no log: {reach.missing}; "
+                f"last reachable point: {at(reach.reaches)}",
+                soft_wrap=True,
+            )
+    if not found.snapshots:
+        show(f"no full backup yet: relight backup full {found.shard}")
+
+
+def _show_plan(made: Plan, mode: str, server: str) -> None:
+    show = console().print
+    facts = Table(box=None, show_header=False)
+    snapshot = made.snapshot
+    facts.add_row("shard", made.shard)
+    facts.add_row("target", str(made.target))
+    facts.add_row("reaches", _short(made.reaches))
+    facts.add_row("onto", f"{server}, {'to be promoted' if mode == 'promote' else 'a rehearsal, never promoted'}")
+    facts.add_row("snapshot", f"{snapshot.id} of {_short(snapshot.taken_at)}, {size(snapshot.data_bytes)}")
+    facts.add_row("download", size(made.download_bytes))
+    facts.add_row("disk needed", size(made.disk_bytes))
+    show(facts)
+    table = Table(
+        "", "server", "log file", "transactions", "first commit", "last commit", "log", "stored", "taken", box=None
+    )
+    for planned in made.segments:
+        taken = f"{planned.take.count():,}" + (", up to the target" if planned.last else "")
+        table.add_row(str(planned.number), *_segment_cells(planned.segment), taken)
+    show(table)
+    for note in made.notes:
+        show(f"note: {note}", soft_wrap=True)
+
+
+def _segment_cells(segment: SegmentManifest) -> list[str]:
+    times = [_short(time) if time else "" for time in (segment.first_commit, segment.last_commit)]
+    return [
+        segment.server_uuid[:8], segment.file, f"{segment.transactions:,}", *times, size(segment.log_bytes),
+        size(segment.stored_bytes),
+    ]  # fmt: skip
+
+
+def _short(time: datetime) -> str:
+    return text_of(time.replace(microsecond=0))
