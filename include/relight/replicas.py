@@ -23,6 +23,7 @@ from relight.stepping import step
 from relight.table_checksums import checksums
 
 _CLONE_SECONDS = 48 * 3600
+_DONOR_BUSY = " 3634 "
 _RESTART_FAILED = "3707 "
 """The clone is complete, but nobody supervises mysqld, so it stopped instead of restarting."""
 
@@ -112,10 +113,7 @@ def _clone(replica: Server, source: Server, site: Site) -> None:
         session.run("SET GLOBAL clone_valid_donor_list = %s", f"{source.host}:{source.port}")
         pid = mysqld.running_pid(replica)
         try:
-            session.run(
-                "CLONE INSTANCE FROM %s@%s:%s IDENTIFIED BY %s REQUIRE SSL",
-                login.user, source.host, source.port, login.password,
-            )  # fmt: skip
+            _copy_when_the_source_is_free(session, source, login)
         except StatementFailed as error:
             if not error.why.startswith(_RESTART_FAILED):
                 raise ServerError(
@@ -126,6 +124,23 @@ def _clone(replica: Server, source: Server, site: Site) -> None:
         except ServerUnreachable:
             site.progress.say(f"{replica.name} restarts with the cloned data")
     _wait_for_clone(replica, site.admin)
+
+
+def _copy_when_the_source_is_free(session: Session, source: Server, login: Login) -> None:
+    """A server gives one clone at a time; the other replicas wait for their turn."""
+    deadline = time.monotonic() + _CLONE_SECONDS
+    while True:
+        try:
+            session.run(
+                "CLONE INSTANCE FROM %s@%s:%s IDENTIFIED BY %s REQUIRE SSL",
+                login.user, source.host, source.port, login.password,
+            )  # fmt: skip
+        except StatementFailed as error:
+            if _DONOR_BUSY not in error.why or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _need_clone_plugin(session: Session) -> None:

@@ -74,6 +74,7 @@ def judge(site: Site, run: Run) -> Judgement:
     :raises ValidationFailed: with a table of what differs. The server stays closed.
     """
     folder = run.folder(site.fleet)
+    judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
     lanes = load_lanes(folder)
     verdicts = load_verdicts(folder)
     problems = [f"{_described(v)}" for v in verdicts if v.verdict == "mismatch"]
