@@ -24,7 +24,7 @@ Row = tuple[Any, ...]
 _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
 
-_SECRET = re.compile(r"(\b(?:BY|AS|PASSWORD\s*=)\s*)'(?:[^'\\]|\\.|'')*'?", re.IGNORECASE)
+_SECRET = re.compile(r"((?:\bBY|\bAS|PASSWORD\s*=)\s*)'(?:[^'\\]|\\.|'')*'?", re.IGNORECASE)
 """Passwords and their hashes in a statement, which errors quote."""
 
 _open: dict[int, Session] = {}
