@@ -193,7 +193,8 @@ def test_a_restored_shard_takes_writes_and_its_replicas_follow(restored: tuple[W
 
 def test_the_grid_shows_which_lane_log_database_and_replica_a_task_works_on(restored: tuple[World, RunState]) -> None:
     _, run = restored
-    assert {t.part for t in mapped(run, "replay")} == {f"shard-1/{database}" for database in schema.DATABASES}
+    lanes = {name for t in mapped(run, "replay") for name in t.part.removeprefix("shard-1/").split("+")}
+    assert lanes >= set(schema.DATABASES)
     assert {t.part for t in mapped(run, "validate")} >= {f"shard-1/{database}" for database in schema.DATABASES}
     assert all(t.part.startswith("binlog.") for t in mapped(run, "split"))
     assert [t.part for t in mapped(run, "replicas")] == ["shard-1-a-replica-1", "shard-1-a-replica-2"]
