@@ -11,6 +11,7 @@ than that (`binlog_expire_logs_seconds`), or there will be a gap that no restore
 from __future__ import annotations
 
 from airflow.sdk import DAG
+
 from relight_airflow.operators import BackupOperator, ShardsOperator
 from relight_airflow.request import EVERY, shard_param
 from relight_airflow.steps import DEFAULTS

@@ -12,6 +12,7 @@ once the cause is gone.
 from __future__ import annotations
 
 from airflow.sdk import DAG
+
 from relight_airflow.operators import BackupOperator, ShardsOperator
 from relight_airflow.request import EVERY, shard_param
 from relight_airflow.steps import DEFAULTS

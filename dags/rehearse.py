@@ -13,6 +13,7 @@ The times of all steps are in the report that task `report` names.
 from __future__ import annotations
 
 from airflow.sdk import DAG
+
 from relight_airflow.request import IN_TURN, shard_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 

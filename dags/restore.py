@@ -15,7 +15,7 @@ end; `rehearse` rebuilds it on the scratch server, and tears that down again.
 | `check` | the request makes no sense, or another run is at work on this server: its log says which |
 | `plan` | the store lacks something: the message names the nearest point that can be reached |
 | `guard` | the server shows signs of life: find out who is using it |
-| `restore_snapshot`, `split`, `replay`, `replay_put_off` | retried by themselves where that can help; clearing one is always safe |
+| `restore_snapshot`, `split`, `replay` | retried by themselves where that can help; clearing one is always safe |
 | `validate`, `judge` | the data are not what the logs say: the server stays closed; the report has the table |
 | `promote` | the server stays closed: its log says what is in the way |
 | `replicas` | the shard is open and takes writes; only this replica is missing. Clear it |
@@ -28,6 +28,7 @@ To give up, mark the run as failed: the server stays closed, and the next run se
 from __future__ import annotations
 
 from airflow.sdk import DAG
+
 from relight_airflow.request import accept_param, mode_param, shard_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
@@ -37,7 +38,12 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     default_args=DEFAULTS,
-    params={"shard": shard_param(), **target_params(), "mode": mode_param(), "accept_inconclusive": accept_param()},
+    params={
+        "shard": shard_param(),
+        **target_params(),
+        "mode": mode_param(),
+        "accept_inconclusive": accept_param(),
+    },
     tags=["relight", "restore"],
     max_active_runs=16,
     max_active_tasks=64,
