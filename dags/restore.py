@@ -38,12 +38,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     default_args=DEFAULTS,
-    params={
-        "shard": shard_param(),
-        **target_params(),
-        "mode": mode_param(),
-        "accept_inconclusive": accept_param(),
-    },
+    params={"shard": shard_param(), **target_params(), "mode": mode_param(), "accept_inconclusive": accept_param()},
     tags=["relight", "restore"],
     max_active_runs=16,
     max_active_tasks=64,

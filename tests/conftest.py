@@ -31,9 +31,7 @@ def watched() -> Iterator[Path]:
     """A folder with a short path. What runs in it is killed when the tests end, however they end."""
     folder = Path(tempfile.mkdtemp(prefix="relight-", dir="/tmp"))
     guard = subprocess.Popen(
-        [sys.executable, watchdog.__file__, str(folder)],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
+        [sys.executable, watchdog.__file__, str(folder)], stdin=subprocess.DEVNULL, start_new_session=True
     )
     yield folder
     watchdog.end_all_below(folder)
@@ -104,10 +102,7 @@ def s3_server(watched: Path) -> Iterator[S3Server]:
 def store_settings(s3_server: S3Server) -> StoreSettings:
     """A store of the test's own: an unused prefix in the bucket."""
     return StoreSettings(
-        bucket=s3_server.bucket,
-        prefix=f"t-{uuid.uuid4().hex[:12]}",
-        endpoint=s3_server.endpoint,
-        part_size_mib=5,
+        bucket=s3_server.bucket, prefix=f"t-{uuid.uuid4().hex[:12]}", endpoint=s3_server.endpoint, part_size_mib=5
     )
 
 
@@ -136,11 +131,6 @@ def site(store_settings: StoreSettings, credentials: EnvironmentCredentials) -> 
 
         one = Shard(name=shard, source=source, replicas=tuple(replicas), scratch=scratch)
         fleet = Fleet(fleet="test", store=store_settings, shards=(one,))
-        return Site(
-            fleet,
-            open_store(store_settings, credentials.login("store")),
-            credentials,
-            Silent(),
-        )
+        return Site(fleet, open_store(store_settings, credentials.login("store")), credentials, Silent())
 
     return make

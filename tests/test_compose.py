@@ -28,9 +28,7 @@ USED = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 
 def documented() -> dict[str, str]:
     lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
-    return dict(
-        line.split("=", 1) for line in lines if line and not line.startswith("#")
-    )
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def is_secret(name: str) -> bool:
@@ -38,11 +36,7 @@ def is_secret(name: str) -> bool:
 
 
 def test_every_part_of_the_deployment_is_there() -> None:
-    assert set(SERVICES) == AIRFLOW | MACHINES | ONE_SHOT | {
-        "postgres",
-        "redis",
-        "store",
-    }
+    assert set(SERVICES) == AIRFLOW | MACHINES | ONE_SHOT | {"postgres", "redis", "store"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -52,14 +46,9 @@ def test_every_image_is_pinned_to_a_version(name: str) -> None:
 
 
 def test_the_shard_is_three_servers_of_mysql_8_4_or_newer() -> None:
-    tags = {
-        tuple(map(int, SERVICES[name]["image"].rpartition(":")[2].split(".")))
-        for name in MACHINES
-    }
+    tags = {tuple(map(int, SERVICES[name]["image"].rpartition(":")[2].split("."))) for name in MACHINES}
     assert min(tags) >= (8, 4)
-    assert all(
-        SERVICES[name]["image"].startswith("relight/mysql:") for name in MACHINES
-    )
+    assert all(SERVICES[name]["image"].startswith("relight/mysql:") for name in MACHINES)
     (series,) = {SERVICES[name]["build"]["args"]["MYSQL_SERIES"] for name in MACHINES}
     assert tuple(map(int, re.findall(r"\d+", series))) >= (8, 4)
 
@@ -75,9 +64,7 @@ def test_every_service_that_stays_has_a_health_check(name: str) -> None:
 def test_what_a_service_waits_for_exists_and_can_become_true(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         assert other in SERVICES
-        expected = (
-            "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
-        )
+        expected = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
         assert how["condition"] == expected
 
 
@@ -92,26 +79,17 @@ def test_every_mounted_file_exists_and_every_named_volume_is_declared() -> None:
             source = mount.split(":")[0]
             if source.startswith("."):
                 assert (PROJECT / source).exists(), source
-                assert mount.endswith(":ro"), (
-                    f"{source} can be changed from inside a container"
-                )
+                assert mount.endswith(":ro"), f"{source} can be changed from inside a container"
             else:
                 assert source in COMPOSE["volumes"], source
 
 
 def test_no_two_servers_share_a_volume_for_their_data() -> None:
-    data = [
-        m
-        for name in MACHINES
-        for m in SERVICES[name]["volumes"]
-        if m.endswith(":/var/lib/mysql")
-    ]
+    data = [m for name in MACHINES for m in SERVICES[name]["volumes"] if m.endswith(":/var/lib/mysql")]
     assert len(set(data)) == len(MACHINES)
 
 
-def test_data_and_work_lie_on_the_volume_so_that_a_restored_directory_can_be_renamed_into_place() -> (
-    None
-):
+def test_data_and_work_lie_on_the_volume_so_that_a_restored_directory_can_be_renamed_into_place() -> None:
     for shard in FLEET.shards:
         for server in (*shard.servers, shard.scratch):
             assert server is not None
@@ -126,14 +104,10 @@ def test_every_variable_is_documented_and_nothing_else_is() -> None:
 def test_no_secret_has_a_default() -> None:
     for name, rest in USED.findall(TEXT):
         if is_secret(name):
-            assert rest.startswith(":?"), (
-                f"{name} would silently be empty, or have a value that everybody knows"
-            )
+            assert rest.startswith(":?"), f"{name} would silently be empty, or have a value that everybody knows"
             assert documented()[name] == ""
         else:
-            assert rest == f":-{documented()[name]}", (
-                f"the default of {name} is not the documented one"
-            )
+            assert rest == f":-{documented()[name]}", f"the default of {name} is not the documented one"
 
 
 def test_no_secret_stands_in_the_file() -> None:
@@ -143,19 +117,9 @@ def test_no_secret_stands_in_the_file() -> None:
                 assert USED.search(str(value)), key
 
 
-@pytest.mark.parametrize(
-    "variable", ["AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"]
-)
+@pytest.mark.parametrize("variable", ["AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"])
 def test_all_of_airflow_has_the_same_keys(variable: str) -> None:
-    assert (
-        len(
-            {
-                SERVICES[name]["environment"][variable]
-                for name in AIRFLOW | MACHINES | {"airflow-init"}
-            }
-        )
-        == 1
-    )
+    assert len({SERVICES[name]["environment"][variable] for name in AIRFLOW | MACHINES | {"airflow-init"}}) == 1
 
 
 def test_only_workers_have_the_passwords_of_the_fleet() -> None:
@@ -166,9 +130,7 @@ def test_only_workers_have_the_passwords_of_the_fleet() -> None:
 
 def test_redis_does_not_give_a_long_restore_to_a_second_worker() -> None:
     for name in AIRFLOW | MACHINES:
-        seconds = SERVICES[name]["environment"][
-            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
-        ]
+        seconds = SERVICES[name]["environment"]["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"]
         assert int(seconds) > 7 * 86400
 
 
@@ -178,19 +140,12 @@ def test_a_stopping_worker_may_finish_its_tasks() -> None:
     assert 'ENTRYPOINT ["dumb-init", "--"]' in DOCKERFILE
 
 
-def test_each_server_of_the_fleet_file_is_a_machine_with_a_worker_of_its_queue() -> (
-    None
-):
+def test_each_server_of_the_fleet_file_is_a_machine_with_a_worker_of_its_queue() -> None:
     (shard,) = FLEET.shards
     assert {server.name for server in shard.servers} == MACHINES
     for server in shard.servers:
         service = SERVICES[server.name]
-        assert (
-            server.host
-            == server.queue
-            == service["hostname"]
-            == service["environment"]["RELIGHT_SERVER"]
-        )
+        assert server.host == server.queue == service["hostname"] == service["environment"]["RELIGHT_SERVER"]
         assert server.control.kind == "process"
     assert shard.scratch is not None
     assert shard.scratch.queue in MACHINES
@@ -198,37 +153,25 @@ def test_each_server_of_the_fleet_file_is_a_machine_with_a_worker_of_its_queue()
 
 def test_the_store_is_the_one_of_the_fleet_file() -> None:
     assert FLEET.store.endpoint == "http://store:8333"
-    assert f"-name {FLEET.store.bucket}" in " ".join(
-        SERVICES["store-init"]["entrypoint"]
-    )
+    assert f"-name {FLEET.store.bucket}" in " ".join(SERVICES["store-init"]["entrypoint"])
 
 
-def test_images_are_built_from_the_pinned_requirements_and_nothing_is_installed_at_start() -> (
-    None
-):
+def test_images_are_built_from_the_pinned_requirements_and_nothing_is_installed_at_start() -> None:
     assert "-r /src/requirements.txt" in DOCKERFILE
     for service in SERVICES.values():
         started = f"{service.get('command', '')} {service.get('entrypoint', '')}"
-        assert not re.search(
-            r"\b(pip|uv|apt|apt-get|microdnf|_PIP_ADDITIONAL_REQUIREMENTS)\b", started
-        )
+        assert not re.search(r"\b(pip|uv|apt|apt-get|microdnf|_PIP_ADDITIONAL_REQUIREMENTS)\b", started)
         assert "_PIP_ADDITIONAL_REQUIREMENTS" not in service.get("environment", {})
 
 
 def test_every_file_that_the_images_copy_exists() -> None:
     for line in DOCKERFILE.splitlines():
         if line.startswith("COPY") and "--from" not in line:
-            source = next(
-                word for word in line.split()[1:] if not word.startswith("--")
-            )
+            source = next(word for word in line.split()[1:] if not word.startswith("--"))
             assert (PROJECT / source).exists(), source
 
 
 def test_the_ui_is_published_on_this_machine_only() -> None:
-    published = {
-        name: service["ports"]
-        for name, service in SERVICES.items()
-        if "ports" in service
-    }
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert list(published) == ["api-server"]
     assert all(port.startswith("127.0.0.1:") for port in published["api-server"])

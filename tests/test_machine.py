@@ -53,16 +53,12 @@ def shard(machine: ModuleType, watched: Path, mysql: MySQL) -> Shard:
             }
         )  # fmt: skip
 
-    source, replica = (
-        server(f"db-{n}", port) for n, port in enumerate(free_ports(2), start=1)
-    )
+    source, replica = (server(f"db-{n}", port) for n, port in enumerate(free_ports(2), start=1))
     for number, each in enumerate((source, replica), start=1):
         machine.write_options(each, number)
         with each.options_file.open("a", encoding="utf-8") as stream:
             # The image's mysqld knows its own paths; the one on this machine has to be told.
-            stream.writelines(
-                f"{name} = {value}\n" for name, value in mysql.options.items()
-            )
+            stream.writelines(f"{name} = {value}\n" for name, value in mysql.options.items())
         machine.initialise(each, ADMIN, REPLICATION)
     machine.attach(replica, source, LOGINS)
     yield Shard(name="shard-1", source=source, replicas=(replica,))
@@ -72,10 +68,7 @@ def shard(machine: ModuleType, watched: Path, mysql: MySQL) -> Shard:
 
 
 def test_a_replica_gets_what_is_written_on_the_source(shard: Shard) -> None:
-    with (
-        connect(shard.source, ADMIN) as source,
-        connect(shard.replicas[0], ADMIN) as replica,
-    ):
+    with connect(shard.source, ADMIN) as source, connect(shard.replicas[0], ADMIN) as replica:
         source.run("CREATE DATABASE shop")
         source.run("CREATE TABLE shop.t (id INT PRIMARY KEY)")
         source.run("INSERT INTO shop.t VALUES (1)")
@@ -85,24 +78,16 @@ def test_a_replica_gets_what_is_written_on_the_source(shard: Shard) -> None:
 
 
 def test_a_replica_takes_no_writes(shard: Shard) -> None:
-    with (
-        connect(shard.replicas[0], ADMIN) as replica,
-        pytest.raises(StatementFailed, match="read-only"),
-    ):
+    with connect(shard.replicas[0], ADMIN) as replica, pytest.raises(StatementFailed, match="read-only"):
         replica.run("CREATE DATABASE stray")
 
 
 def test_the_settings_that_backups_and_restores_need_are_on(shard: Shard) -> None:
     with connect(shard.source, ADMIN) as session:
-        row = session.row(
-            "SELECT @@gtid_mode, @@binlog_format, @@binlog_row_image, @@binlog_row_metadata, @@log_bin"
-        )
+        row = session.row("SELECT @@gtid_mode, @@binlog_format, @@binlog_row_image, @@binlog_row_metadata, @@log_bin")
         assert row == ("ON", "ROW", "FULL", "FULL", 1)
         assert (
-            session.value(
-                "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name='clone'"
-            )
-            == "ACTIVE"
+            session.value("SELECT plugin_status FROM information_schema.plugins WHERE plugin_name='clone'") == "ACTIVE"
         )
 
 

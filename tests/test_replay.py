@@ -156,7 +156,7 @@ def test_ddl_of_every_kind_is_replayed_in_order_with_its_context(
     with servers.connect(source) as session:
         write_randomly(session, 1, 60)
         session.run("SET SESSION sql_mode = 'ANSI_QUOTES,NO_ZERO_DATE', time_zone = '+05:30'")
-        session.run("CREATE TABLE \"people\".\"quoted\" (a TIMESTAMP DEFAULT '2020-01-01 00:00:00', b INT PRIMARY KEY)")
+        session.run('CREATE TABLE "people"."quoted" (a TIMESTAMP DEFAULT \'2020-01-01 00:00:00\', b INT PRIMARY KEY)')
         session.run("SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT")
         for statement in DDL:
             session.run(statement)

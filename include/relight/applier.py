@@ -102,10 +102,7 @@ class LaneApplier:
                 continue
             batch.portions.append(portion)
             batch.size += portion.size
-            if (
-                len(batch.portions) >= self._limits.transactions_per_batch
-                or batch.size >= self._limits.batch_mib << 20
-            ):
+            if len(batch.portions) >= self._limits.transactions_per_batch or batch.size >= self._limits.batch_mib << 20:
                 self._commit(batch, told)
         self._commit(batch, told)
         return count

@@ -54,8 +54,8 @@ def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
 
     A damaged or missing object is noted, not raised: it matters only if a plan needs it.
     """
-    sizes = {entry.key: entry.size for entry in store.list(layout.snapshots(shard))}
-    sizes |= {entry.key: entry.size for entry in store.list(layout.segments(shard))}
+    listed = [*store.list(layout.snapshots(shard)), *store.list(layout.segments(shard))]
+    sizes = {entry.key: entry.size for entry in listed if entry.size}  # an empty object was never finished
     unreadable: list[Unreadable] = []
 
     def load(key: str) -> CatalogSnapshot | SegmentManifest | None:

@@ -162,9 +162,7 @@ def load_fleet(path: Path) -> Fleet:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FleetError(
-            "no fleet file", on=str(path), hint="name it with --fleet or RELIGHT_FLEET"
-        ) from None
+        raise FleetError("no fleet file", on=str(path), hint="name it with --fleet or RELIGHT_FLEET") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FleetError("fleet file cannot be read", on=str(path), why=" ".join(str(error).split())) from None
     if not isinstance(document, dict):

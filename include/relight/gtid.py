@@ -39,8 +39,9 @@ class Gtid:
         parsed = GtidSet.parse(text)
         if parsed.count() != 1:
             raise TargetError(
-                "not a single GTID", on=text, hint="write it as server-uuid:number, for example "
-                "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
+                "not a single GTID",
+                on=text,
+                hint="write it as server-uuid:number, for example 3e11fa47-71ca-11e1-9e33-c80aa9429562:23",
             )
         return next(iter(parsed))
 

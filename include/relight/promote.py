@@ -125,4 +125,3 @@ def _open(session: Session, server: Server) -> None:
     session.run("SET GLOBAL offline_mode = OFF")
     if session.row("SELECT @@GLOBAL.offline_mode, @@GLOBAL.read_only, @@GLOBAL.super_read_only") != (0, 0, 0):
         raise PromotionRefused("the server did not open", on=session.server.name)
-

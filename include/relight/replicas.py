@@ -144,7 +144,9 @@ def _copy_when_the_source_is_free(session: Session, source: Server, login: Login
 
 
 def _need_clone_plugin(session: Session) -> None:
-    active = session.rows("SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'clone' AND plugin_status = 'ACTIVE'")
+    active = session.rows(
+        "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'clone' AND plugin_status = 'ACTIVE'"
+    )
     if not active:
         raise ServerError(
             "the clone plugin is not active", on=session.server.name,

@@ -35,6 +35,18 @@ class Report(Value):
     tables: tuple[TableVerdict, ...]
     steps: tuple[StepRecord, ...]
 
+    def totals_per_step(self) -> list[tuple[str, int, float, float]]:
+        """Step, number of attempts, seconds from its first beginning to its last end, seconds of work."""
+        names = list(dict.fromkeys(record.step for record in self.steps))
+        mine = {name: [record for record in self.steps if record.step == name] for name in names}
+        return [
+            (
+                name, len(records), (max(r.ended for r in records) - min(r.started for r in records)).total_seconds(),
+                sum(r.seconds for r in records),
+            )
+            for name, records in mine.items()
+        ]  # fmt: skip
+
 
 class ReportSummary(Value):
     """Where the report is."""
@@ -109,7 +121,7 @@ def render_page(report: Report) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
-        report=report, totals=_totals_per_step(report.steps), bars=_bars(report.steps)
+        report=report, totals=report.totals_per_step(), bars=_bars(report.steps)
     )
 
 
@@ -135,17 +147,4 @@ def _bars(steps: tuple[StepRecord, ...]) -> list[_Bar]:
             width=round(max(100 * s.seconds / whole, 0.15), 3), seconds=round(s.seconds, 2), failed=s.outcome == "failed",
         )
         for s in steps
-    ]  # fmt: skip
-
-
-def _totals_per_step(steps: tuple[StepRecord, ...]) -> list[tuple[str, int, float, float]]:
-    """Step, number of attempts, seconds from its first beginning to its last end, seconds of work."""
-    names = list(dict.fromkeys(s.step for s in steps))
-    return [
-        (
-            name, len(mine), round((max(s.ended for s in mine) - min(s.started for s in mine)).total_seconds(), 2),
-            round(sum(s.seconds for s in mine), 2),
-        )
-        for name in names
-        for mine in [[s for s in steps if s.step == name]]
     ]  # fmt: skip

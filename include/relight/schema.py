@@ -46,7 +46,7 @@ def read_tables(session: Session, checked: Callable[[TableName], None]) -> tuple
     """
     # What SHOW CREATE TABLE prints must not depend on how this server happens to be set up.
     session.run("SET SESSION sql_mode = '', sql_quote_show_create = 1")
-    primary, unique, foreign = _primary_keys(session), _unique_keys(session), _foreign_keys(session)
+    primary, unique, foreign = (_primary_keys(session), _unique_keys(session), _foreign_keys(session))
     tables = []
     for table, engine in engines(session).items():
         _check(session, table)

@@ -6,7 +6,10 @@ the shard; both are said.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,7 +57,8 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
         # Asked before the list of files, so that it holds nothing that is in one of them.
         purged = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_purged")))
         closed = _closed_files(session, rotate=rotate)
-        shipped = _ship_all(site, Origin(shard, uuid, purged), closed, source.workdir / "shipping" / f"{uuid}.json")
+        with _alone(source.workdir / "shipping") as folder:
+            shipped = _ship_all(site, Origin(shard, uuid, purged), closed, folder / f"{uuid}.json")
         executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
     catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
     segments = [segment for segment in catalog.segments if segment.key not in catalog.missing]
@@ -106,7 +110,8 @@ def _holds_transactions(session: Session, file: str) -> bool:
 
 
 def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path) -> list[SegmentManifest]:
-    there = {entry.key for entry in site.store.list(layout.segments(origin.shard, origin.server_uuid))}
+    listed = site.store.list(layout.segments(origin.shard, origin.server_uuid))
+    there = {entry.key for entry in listed if entry.size}  # an empty object was never finished
     digests = Digests(memory)
     shipped: list[SegmentManifest] = []
     for path in closed:
@@ -125,6 +130,15 @@ def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path) -> l
             shipped.append(manifest)
     digests.save()
     return shipped
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """One at a time on this machine: a second one waits, and then finds everything shipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel when this process ends, however it ends
+        yield folder
 
 
 def _refuse_hole(shard: str, lost: GtidSet) -> None:

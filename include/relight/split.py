@@ -129,8 +129,7 @@ def split_log(
             taken.append(transaction.gtid)
         size = log.size
     streams = (
-        StreamInfo(database=d, file=w.path.name, bytes=w.bytes, transactions=w.transactions)
-        for d, w in writers.items()
+        StreamInfo(database=d, file=w.path.name, bytes=w.bytes, transactions=w.transactions) for d, w in writers.items()
     )
     return SplitResult(
         number=number, taken=GtidSet.of(taken), transactions=len(taken), row_events=splitter.row_events,

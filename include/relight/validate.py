@@ -26,6 +26,7 @@ from relight.session import Session, connect, quoted
 from relight.site import Run, Site
 from relight.stepping import step
 
+
 class DatabaseVerdict(Value):
     """All tables of one database. The tables themselves lie in the run's folder."""
 

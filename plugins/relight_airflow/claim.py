@@ -34,11 +34,7 @@ def take(ti: Any, server: str) -> None:
             "another run is rebuilding this server", on=server, why=f"{holder} is not over",
             hint="wait for it, or mark that run as failed first",
         )  # fmt: skip
-    Variable.set(
-        _name(server),
-        mine,
-        description="The run that rebuilds this server; meaningless once it is over.",
-    )
+    Variable.set(_name(server), mine, description="The run that rebuilds this server; meaningless once it is over.")
 
 
 def check(ti: Any, server: str) -> None:

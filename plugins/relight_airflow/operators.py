@@ -9,12 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-)
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk.module_loading import import_string
 
 from relight.errors import LaneBlocked, RelightError
@@ -99,13 +94,7 @@ class CheckOperator(RelightOperator):
                 when=dag_run.run_after, mode=self.mode,
             )  # fmt: skip
             claim.take(context["ti"], run.server(here).name)
-        self.log.info(
-            "%s %s to %s on server %s",
-            run.mode,
-            run.shard,
-            run.target,
-            run.server(here).name,
-        )
+        self.log.info("%s %s to %s on server %s", run.mode, run.shard, run.target, run.server(here).name)
         return run.model_dump(mode="json")
 
 

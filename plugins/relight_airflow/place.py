@@ -64,18 +64,10 @@ def _look_up(purpose: Purpose) -> Login:
         connection = _connection(connection_id, mysql=purpose != "store")
     except AirflowNotFoundException:
         raise FleetError(
-            f"no credentials for {purpose}",
-            on=connection_id,
-            why="no such Connection",
-            hint=hint,
+            f"no credentials for {purpose}", on=connection_id, why="no such Connection", hint=hint
         ) from None
     if not connection.login:
-        raise FleetError(
-            f"no credentials for {purpose}",
-            on=connection_id,
-            why="its login is empty",
-            hint=hint,
-        )
+        raise FleetError(f"no credentials for {purpose}", on=connection_id, why="its login is empty", hint=hint)
     return Login(connection.login, connection.password or "")
 
 

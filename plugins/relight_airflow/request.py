@@ -39,13 +39,7 @@ def shard_param(*first: str) -> Param:
     names = [*first, *shard_names()]
     choice: dict[str, Any] = {"enum": names} if names else {}
     default = {"default": first[0]} if first else {"default": names[0]} if len(names) == 1 else {}
-    return Param(
-        **default,
-        type="string",
-        title="Shard",
-        description="A shard of the fleet file.",
-        **choice,
-    )
+    return Param(**default, type="string", title="Shard", description="A shard of the fleet file.", **choice)
 
 
 def target_params() -> dict[str, Param]:
@@ -81,12 +75,7 @@ def accept_param() -> Param:
 
 
 def read_request(
-    fleet: Fleet,
-    *,
-    run_id: str,
-    params: Mapping[str, Any],
-    when: datetime,
-    mode: str | None = None,
+    fleet: Fleet, *, run_id: str, params: Mapping[str, Any], when: datetime, mode: str | None = None
 ) -> Run:
     """Check a request and make it a run. ``mode`` overrides the parameter, for rehearsals.
 
@@ -116,11 +105,7 @@ def read_target(kind: str, value: str) -> Target:
             hint="choose 'time' or 'gtid', or leave the value empty",
         )  # fmt: skip
     if kind != "latest" and not value:
-        raise TargetError(
-            f"no {kind} given",
-            on="target_value",
-            hint=f"say which {kind}, or choose 'latest'",
-        )
+        raise TargetError(f"no {kind} given", on="target_value", hint=f"say which {kind}, or choose 'latest'")
     return Target.parse(f"{kind}:{value}" if value else kind)
 
 
@@ -128,11 +113,7 @@ def shard_in_turn(fleet: Fleet, when: datetime) -> str:
     """The shard whose week it is, of those that have a scratch server."""
     shards = [shard.name for shard in fleet.shards if shard.scratch is not None]
     if not shards:
-        raise FleetError(
-            "no scratch server",
-            why="no shard has one",
-            hint="give a shard a 'scratch' server",
-        )
+        raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
     # Days since year 1 divided by 7 grow by one every week, across years as well.
     return shards[(when.toordinal() // 7) % len(shards)]
 

@@ -44,11 +44,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
 
     With ``only_rehearse`` the DAG has no task that could promote, whatever its parameters say.
     """
-    check = CheckOperator(
-        task_id=CHECK,
-        mode="rehearse" if only_rehearse else None,
-        max_active_tis_per_dag=1,
-    )
+    check = CheckOperator(task_id=CHECK, mode="rehearse" if only_rehearse else None, max_active_tis_per_dag=1)
     plan = StepOperator(task_id="plan", step="relight.planning.plan_run", fan_out="segments")
     guard = StepOperator(task_id="guard", step="relight.inspect_target.inspect_target")
     snapshot = StepOperator(task_id="restore_snapshot", step="relight.restore.restore_snapshot")
@@ -75,12 +71,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
 
 
 def _promotion(*, after: StepOperator) -> MappedOperator:
-    promote = StepOperator(
-        task_id="promote",
-        step="relight.promote.promote",
-        modes=("promote",),
-        fan_out="replicas",
-    )
+    promote = StepOperator(task_id="promote", step="relight.promote.promote", modes=("promote",), fan_out="replicas")
     replicas = _mapped("replicas", "relight.replicas.rebuild_replica", over=promote)
     chain(after, promote, replicas)
     return replicas

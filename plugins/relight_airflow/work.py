@@ -30,10 +30,7 @@ def portions(items: Sequence[tuple[Any, str]], *, nothing: str) -> list[Portion]
 
 def _portion(items: Sequence[tuple[Any, str]]) -> Portion:
     first, more = items[0][1], len(items) - 1
-    return {
-        "keys": [key for key, _ in items],
-        "part": f"{first} and {more} more" if more else first,
-    }
+    return {"keys": [key for key, _ in items], "part": f"{first} and {more} more" if more else first}
 
 
 def segments(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:
@@ -51,10 +48,7 @@ def lane_groups(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:
 
 def databases(run: Run, summary: dict[str, Any]) -> list[Portion]:
     """One portion per database, from what ``plan_lanes`` gave."""
-    return portions(
-        [(name, f"{run.shard}/{name}") for name in summary["databases"]],
-        nothing="no databases",
-    )
+    return portions([(name, f"{run.shard}/{name}") for name in summary["databases"]], nothing="no databases")
 
 
 def replicas(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:

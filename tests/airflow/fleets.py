@@ -20,17 +20,7 @@ def fleet(*shards: str, scratch: bool = True, replicas: int = 2) -> Fleet:
     made = []
     for number, name in enumerate(shards):
         names = [f"{name}-{letter}" for letter in "abcdefgh"[: replicas + 1]]
-        servers = [
-            server(each, 3000 + 10 * number + i, each) for i, each in enumerate(names)
-        ]
-        spare = (
-            server(f"{name}-x", 3009 + 10 * number, f"{name}-x") if scratch else None
-        )
-        made.append(
-            Shard(
-                name=name, source=servers[0], replicas=tuple(servers[1:]), scratch=spare
-            )
-        )
-    return Fleet(
-        fleet="test", store=StoreSettings(bucket="backups"), shards=tuple(made)
-    )
+        servers = [server(each, 3000 + 10 * number + i, each) for i, each in enumerate(names)]
+        spare = server(f"{name}-x", 3009 + 10 * number, f"{name}-x") if scratch else None
+        made.append(Shard(name=name, source=servers[0], replicas=tuple(servers[1:]), scratch=spare))
+    return Fleet(fleet="test", store=StoreSettings(bucket="backups"), shards=tuple(made))

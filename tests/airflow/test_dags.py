@@ -33,28 +33,20 @@ def in_order(dag: Any) -> list[Any]:
     done: list[Any] = []
     waiting = list(dag.tasks)
     while waiting:
-        ready = next(
-            t for t in waiting if t.upstream_task_ids <= {d.task_id for d in done}
-        )
+        ready = next(t for t in waiting if t.upstream_task_ids <= {d.task_id for d in done})
         waiting.remove(ready)
         done.append(ready)
     return done
 
 
 def step_of(task: Any) -> str | None:
-    found = (
-        task.partial_kwargs.get("step")
-        if task.is_mapped
-        else getattr(task, "step", None)
-    )
+    found = task.partial_kwargs.get("step") if task.is_mapped else getattr(task, "step", None)
     return str(found) if found else None
 
 
 def steps(dag: Any) -> list[str]:
     """The step functions of the DAG in their order, each once."""
-    return list(
-        dict.fromkeys(step for task in in_order(dag) if (step := step_of(task)))
-    )
+    return list(dict.fromkeys(step for task in in_order(dag) if (step := step_of(task))))
 
 
 def function(path: str) -> Any:
@@ -68,9 +60,7 @@ def test_every_file_loads(bag: Any) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
-def test_a_person_in_an_incident_finds_a_runbook_an_owner_and_the_dag_by_its_tag(
-    bag: Any, dag_id: str
-) -> None:
+def test_a_person_in_an_incident_finds_a_runbook_an_owner_and_the_dag_by_its_tag(bag: Any, dag_id: str) -> None:
     dag = bag.dags[dag_id]
     assert len(dag.doc_md) > 300
     assert dag.description
@@ -78,22 +68,15 @@ def test_a_person_in_an_incident_finds_a_runbook_an_owner_and_the_dag_by_its_tag
     assert dag.owner == "database operations"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((PROJECT / "dags").glob("*.py")), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", sorted((PROJECT / "dags").glob("*.py")), ids=lambda path: path.name)
 def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) < 100
-    assert not any(
-        line.lstrip().startswith(("def ", "class ", "import relight.", "from relight."))
-        for line in lines
-    )
+    assert not any(line.lstrip().startswith(("def ", "class ", "import relight.", "from relight.")) for line in lines)
 
 
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
-def test_every_parameter_has_a_type_a_title_and_an_explanation(
-    bag: Any, dag_id: str
-) -> None:
+def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
         assert param.schema["type"] in ("string", "boolean"), name
         assert param.schema["title"], name
@@ -116,9 +99,7 @@ def test_a_restore_never_guesses_the_shard(bag: Any) -> None:
 def test_the_restore_dag_tells_the_same_story_as_the_library(bag: Any) -> None:
     from relight import recover
 
-    assert [function(step) for step in steps(bag.dags["restore"])] == list(
-        recover.STEPS
-    )
+    assert [function(step) for step in steps(bag.dags["restore"])] == list(recover.STEPS)
 
 
 def test_a_rehearsal_has_no_step_that_could_promote(bag: Any) -> None:
@@ -149,18 +130,12 @@ def test_clean_up_does_not_turn_a_failed_run_green(bag: Any, dag_id: str) -> Non
 
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
 def test_lanes_and_databases_have_names_in_the_grid(bag: Any, dag_id: str) -> None:
-    mapped = {
-        task.task_id: task.partial_kwargs
-        for task in bag.dags[dag_id].tasks
-        if task.is_mapped
-    }
+    mapped = {task.task_id: task.partial_kwargs for task in bag.dags[dag_id].tasks if task.is_mapped}
     assert {"split", "replay", "validate"} <= set(mapped)
     assert all("part" in kwargs["map_index_template"] for kwargs in mapped.values())
 
 
-def test_one_check_at_a_time_so_that_two_runs_cannot_both_claim_a_server(
-    bag: Any,
-) -> None:
+def test_one_check_at_a_time_so_that_two_runs_cannot_both_claim_a_server(bag: Any) -> None:
     assert bag.dags["restore"].get_task("check").max_active_tis_per_dag == 1
 
 
@@ -170,17 +145,11 @@ def test_a_mistake_in_the_code_is_not_tried_five_times(bag: Any) -> None:
 
     policy = bag.dags["restore"].get_task("plan").retry_policy
     assert policy.evaluate(TypeError("a mistake"), 1, 4).action == RetryAction.FAIL
-    for passing in (
-        AirflowException("store away"),
-        ConnectionResetError(),
-        SystemExit(143),
-    ):
+    for passing in (AirflowException("store away"), ConnectionResetError(), SystemExit(143)):
         assert policy.evaluate(passing, 1, 4).action == RetryAction.RETRY
 
 
-def test_a_dag_loads_without_a_fleet_file_so_that_its_first_task_can_say_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_dag_loads_without_a_fleet_file_so_that_its_first_task_can_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     monkeypatch.setenv("RELIGHT_FLEET", "/nowhere/fleet.yaml")

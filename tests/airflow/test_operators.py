@@ -16,14 +16,7 @@ import psutil
 import pytest
 
 from relight.credentials import Login
-from relight.errors import (
-    GuardRefused,
-    LaneBlocked,
-    ObjectCorrupt,
-    RelightError,
-    ServerUnreachable,
-    StoreUnavailable,
-)
+from relight.errors import GuardRefused, LaneBlocked, ObjectCorrupt, RelightError, ServerUnreachable, StoreUnavailable
 from relight.fleet import Server
 from relight.session import connect
 from tests.airflow.conftest import PROJECT
@@ -68,19 +61,10 @@ def test_what_cannot_pass_fails_at_once(kind: type[RelightError]) -> None:
 
 
 def test_the_log_says_what_on_which_object_why_and_what_to_do() -> None:
-    error, lines = raised(
-        GuardRefused("the server is alive", on="db-1", why="pid 7", hint="stop it")
-    )
-    assert lines == [
-        "the server is alive",
-        "  on: db-1",
-        "  why: pid 7",
-        "  hint: stop it",
-    ]
+    error, lines = raised(GuardRefused("the server is alive", on="db-1", why="pid 7", hint="stop it"))
+    assert lines == ["the server is alive", "  on: db-1", "  why: pid 7", "  hint: stop it"]
     assert str(error) == "the server is alive (db-1): pid 7 -- stop it"
-    assert error.__suppress_context__, (
-        "the library's own traceback is of no use to an operator"
-    )
+    assert error.__suppress_context__, "the library's own traceback is of no use to an operator"
 
 
 def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
@@ -100,11 +84,7 @@ def test_a_lane_that_needs_another_is_put_off_while_the_rest_goes_on() -> None:
 
     operator = ReplayOperator(task_id="replay", step="not.used", keys=[0, 1, 2])
     done = operator._call(step, None, None)
-    assert [(one["number"], one["put_off"]) for one in done] == [
-        (0, False),
-        (1, True),
-        (2, False),
-    ]
+    assert [(one["number"], one["put_off"]) for one in done] == [(0, False), (1, True), (2, False)]
 
 
 KILLED = """
@@ -142,16 +122,12 @@ def test_a_killed_task_ends_its_statements_and_programs_but_not_the_server_it_st
         "ready": str(ready), "cleaned": str(cleaned),
     }  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "plugins")}
-    task = subprocess.Popen(
-        [sys.executable, "-c", KILLED, json.dumps(arguments)], env=environment
-    )
+    task = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(arguments)], env=environment)
     with connect(server, admin) as session:
 
         def sleeping() -> int:
             return int(
-                session.value(
-                    "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'SELECT SLEEP%%'"
-                )
+                session.value("SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'SELECT SLEEP%%'")
             )
 
         wait(lambda: ready.exists() and sleeping() == 1)

@@ -13,31 +13,16 @@ from tests.airflow.fleets import fleet
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 
 
-def read(
-    *, fleet: Any = fleet("shard-1", "shard-2"), mode: str | None = None, **params: Any
-) -> Any:  # noqa: B008
+def read(*, fleet: Any = fleet("shard-1", "shard-2"), mode: str | None = None, **params: Any) -> Any:  # noqa: B008
     from relight_airflow.request import read_request
 
-    given = {
-        "shard": "shard-1",
-        "target_kind": "latest",
-        "target_value": "",
-        "mode": "promote",
-        **params,
-    }
-    return read_request(
-        fleet, run_id="restore__manual__1", params=given, when=NOW, mode=mode
-    )
+    given = {"shard": "shard-1", "target_kind": "latest", "target_value": "", "mode": "promote", **params}
+    return read_request(fleet, run_id="restore__manual__1", params=given, when=NOW, mode=mode)
 
 
 def test_a_plain_request_is_a_run() -> None:
     run = read()
-    assert (run.shard, str(run.target), run.mode, run.accept_inconclusive) == (
-        "shard-1",
-        "latest",
-        "promote",
-        False,
-    )
+    assert (run.shard, str(run.target), run.mode, run.accept_inconclusive) == ("shard-1", "latest", "promote", False)
 
 
 def test_a_time_is_taken_with_its_zone() -> None:
@@ -62,9 +47,7 @@ def test_an_unknown_shard_is_refused_with_those_there_are() -> None:
         ("gtid", "2026-11-22T19:00:00Z"),
     ],
 )
-def test_kind_and_value_that_do_not_go_together_are_refused(
-    kind: str, value: str
-) -> None:
+def test_kind_and_value_that_do_not_go_together_are_refused(kind: str, value: str) -> None:
     with pytest.raises(TargetError):
         read(target_kind=kind, target_value=value)
 
@@ -93,18 +76,14 @@ def test_every_shard_with_a_scratch_server_is_rehearsed_in_turn() -> None:
     many = fleet("a", "b", "c")
     weeks = [shard_in_turn(many, NOW + timedelta(weeks=week)) for week in range(60)]
     assert sorted(set(weeks[:3])) == ["a", "b", "c"]
-    assert weeks[:57] == weeks[3:], (
-        "the turn breaks somewhere, perhaps at the turn of the year"
-    )
+    assert weeks[:57] == weeks[3:], "the turn breaks somewhere, perhaps at the turn of the year"
 
 
 def test_a_rehearsal_run_again_in_the_same_week_takes_the_same_shard() -> None:
     from relight_airflow.request import shard_in_turn
 
     many = fleet("a", "b", "c")
-    assert (
-        len({shard_in_turn(many, NOW + timedelta(days=day)) for day in range(6)}) == 1
-    )
+    assert len({shard_in_turn(many, NOW + timedelta(days=day)) for day in range(6)}) == 1
 
 
 def test_backups_are_of_every_shard_unless_one_is_named() -> None:

@@ -32,10 +32,7 @@ class DagRun:
 @pytest.fixture
 def fleet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "fleet.yaml"
-    path.write_text(
-        yaml.safe_dump(FLEET.model_dump(mode="json", exclude_none=True)),
-        encoding="utf-8",
-    )
+    path.write_text(yaml.safe_dump(FLEET.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
     monkeypatch.setenv("RELIGHT_FLEET", str(path))
     return path
 
@@ -47,82 +44,40 @@ def queue(task: Task, run: DagRun | None) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "task_id",
-    [
-        "plan",
-        "guard",
-        "restore_snapshot",
-        "split",
-        "replay",
-        "judge",
-        "promote",
-        "report",
-    ],
+    "task_id", ["plan", "guard", "restore_snapshot", "split", "replay", "judge", "promote", "report"]
 )
-def test_a_restore_works_on_the_machine_of_the_source(
-    fleet_file: Path, task_id: str
-) -> None:
-    assert (
-        queue(Task(task_id, 0), DagRun("restore", {"shard": "shard-2"})) == "shard-2-a"
-    )
+def test_a_restore_works_on_the_machine_of_the_source(fleet_file: Path, task_id: str) -> None:
+    assert queue(Task(task_id, 0), DagRun("restore", {"shard": "shard-2"})) == "shard-2-a"
 
 
 def test_each_replica_is_rebuilt_on_its_own_machine(fleet_file: Path) -> None:
     run = DagRun("restore", {"shard": "shard-1"})
-    assert [queue(Task("replicas", index), run) for index in (0, 1)] == [
-        "shard-1-b",
-        "shard-1-c",
-    ]
+    assert [queue(Task("replicas", index), run) for index in (0, 1)] == ["shard-1-b", "shard-1-c"]
 
 
-def test_a_rehearsal_works_on_the_machine_of_the_scratch_server(
-    fleet_file: Path,
-) -> None:
-    assert (
-        queue(
-            Task("replay", 3),
-            DagRun("restore", {"shard": "shard-1", "mode": "rehearse"}),
-        )
-        == "shard-1-x"
-    )
-    assert (
-        queue(Task("replay", 3), DagRun("rehearse", {"shard": "shard-1"}))
-        == "shard-1-x"
-    )
+def test_a_rehearsal_works_on_the_machine_of_the_scratch_server(fleet_file: Path) -> None:
+    assert queue(Task("replay", 3), DagRun("restore", {"shard": "shard-1", "mode": "rehearse"})) == "shard-1-x"
+    assert queue(Task("replay", 3), DagRun("rehearse", {"shard": "shard-1"})) == "shard-1-x"
 
 
-def test_a_scheduled_rehearsal_goes_where_its_first_task_will_say(
-    fleet_file: Path,
-) -> None:
+def test_a_scheduled_rehearsal_goes_where_its_first_task_will_say(fleet_file: Path) -> None:
     from relight_airflow.request import shard_in_turn
 
-    assert (
-        queue(Task("plan"), DagRun("rehearse", None))
-        == f"{shard_in_turn(FLEET, NOW)}-x"
-    )
+    assert queue(Task("plan"), DagRun("rehearse", None)) == f"{shard_in_turn(FLEET, NOW)}-x"
 
 
 def test_logs_are_shipped_on_the_machine_of_the_source(fleet_file: Path) -> None:
-    assert [
-        queue(Task("ship", index), DagRun("backup_binlogs")) for index in (0, 1)
-    ] == ["shard-1-a", "shard-2-a"]
+    assert [queue(Task("ship", index), DagRun("backup_binlogs")) for index in (0, 1)] == ["shard-1-a", "shard-2-a"]
 
 
-def test_backups_are_taken_on_the_machine_of_the_backup_server(
-    fleet_file: Path,
-) -> None:
+def test_backups_are_taken_on_the_machine_of_the_backup_server(fleet_file: Path) -> None:
     every, one = DagRun("backup_full"), DagRun("backup_full", {"shard": "shard-2"})
-    assert [queue(Task("snapshot", index), every) for index in (0, 1)] == [
-        "shard-1-b",
-        "shard-2-b",
-    ]
+    assert [queue(Task("snapshot", index), every) for index in (0, 1)] == ["shard-1-b", "shard-2-b"]
     assert queue(Task("snapshot", 0), one) == "shard-2-b"
 
 
 @pytest.mark.parametrize("task_id", ["check", "watcher", "databases"])
-def test_a_task_that_touches_no_machine_does_not_wait_for_one(
-    fleet_file: Path, task_id: str
-) -> None:
+def test_a_task_that_touches_no_machine_does_not_wait_for_one(fleet_file: Path, task_id: str) -> None:
     assert queue(Task(task_id), DagRun("restore", {"shard": "shard-1"})) is None
 
 
@@ -140,9 +95,7 @@ def test_another_team_s_dag_is_left_alone(fleet_file: Path) -> None:
         (Task("snapshot"), DagRun("backup_full")),
     ],
 )
-def test_what_has_no_answer_stays_on_the_default_queue(
-    fleet_file: Path, task: Task, run: DagRun | None
-) -> None:
+def test_what_has_no_answer_stays_on_the_default_queue(fleet_file: Path, task: Task, run: DagRun | None) -> None:
     assert queue(task, run) is None
 
 
@@ -156,8 +109,5 @@ def test_a_broken_fleet_file_does_not_stop_the_scheduler(fleet_file: Path) -> No
 def test_a_changed_fleet_file_is_read_again(fleet_file: Path) -> None:
     run = DagRun("restore", {"shard": "shard-1"})
     assert queue(Task("plan"), run) == "shard-1-a"
-    fleet_file.write_text(
-        fleet_file.read_text().replace("queue: shard-1-a", "queue: elsewhere"),
-        encoding="utf-8",
-    )
+    fleet_file.write_text(fleet_file.read_text().replace("queue: shard-1-a", "queue: elsewhere"), encoding="utf-8")
     assert queue(Task("plan"), run) == "elsewhere"

@@ -42,10 +42,7 @@ def running_below(folder: Path) -> set[int]:
     real = folder.resolve()
     found = set()
     for entry in os.scandir("/proc"):
-        other = entry.name.isdigit() and int(entry.name) not in (
-            os.getpid(),
-            os.getppid(),
-        )
+        other = entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid())
         if other and any(real in path.parents or path == real for path in _paths(Path(entry.path))):
             found.add(int(entry.name))
     return found

@@ -15,7 +15,7 @@ from relight.errors import FleetError, RelightError
 from relight.fleet import load_fleet
 from relight.lab.place import Place
 from relight.lab.secrets import read as lab_secrets
-from relight.progress import on_terminal
+from relight.progress import Progress, on_terminal
 from relight.site import Site
 from relight.store.s3 import open_store
 
@@ -29,12 +29,16 @@ def open_site(fleet: Path | None = None) -> Iterator[Site]:
 
     Progress goes to standard error, so that standard output is the command's result alone.
     """
+    with on_terminal(Console(stderr=True)) as progress:
+        yield open_site_with(progress, fleet)
+
+
+def open_site_with(progress: Progress, fleet: Path | None = None) -> Site:
+    """The same, with progress going where the caller says."""
     path, environment = _fleet_and_environment(fleet)
     loaded = load_fleet(path)
     credentials = EnvironmentCredentials(environment)
-    store = open_store(loaded.store, credentials.login("store"))
-    with on_terminal(Console(stderr=True)) as progress:
-        yield Site(loaded, store, credentials, progress)
+    return Site(loaded, open_store(loaded.store, credentials.login("store")), credentials, progress)
 
 
 def _fleet_and_environment(fleet: Path | None) -> tuple[Path, Mapping[str, str]]:

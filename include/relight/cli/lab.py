@@ -25,22 +25,15 @@ from relight.lab.status import LabStatus, lab_status
 from relight.lab.workload import Pace, Workload
 from relight.session import connect
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="A real fleet on this machine: for the demo, for practice, for tests.",
-)
+app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
 
-workload = typer.Typer(
-    no_args_is_help=True,
-    help="An application that writes to a shard and keeps a ledger.",
-)
+workload = typer.Typer(no_args_is_help=True, help="An application that writes to a shard and keeps a ledger.")
 app.add_typer(workload, name="workload")
 
 ShardName = Annotated[str, typer.Argument(help="The shard's name.")]
 Threads = Annotated[int, typer.Option(min=1, max=64, help="How many connections write.")]
 Rate = Annotated[
-    float | None,
-    typer.Option(min=0.1, help="Transactions per second in all; as many as it can if left out."),
+    float | None, typer.Option(min=0.1, help="Transactions per second in all; as many as it can if left out.")
 ]
 
 
@@ -52,10 +45,7 @@ def install() -> None:
 
 @app.command()
 def up(
-    fresh: Annotated[
-        bool,
-        typer.Option("--fresh", help="Remove an earlier fleet and its backups first."),
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier fleet and its backups first.")] = False,
 ) -> None:
     """Start the lab: an S3 server and two shards of three MySQL servers."""
     place = Place.find()
@@ -70,9 +60,7 @@ def down() -> None:
 
 
 @app.command()
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
+def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Show what runs."""
     found = lab_status(Place.find())
     if as_json:
@@ -92,10 +80,7 @@ def destroy(shard: Annotated[str, typer.Argument(help="The shard to lose.")]) ->
 @app.command()
 def check(
     shard: ShardName,
-    gtids: Annotated[
-        str | None,
-        typer.Option(help="Only these transactions are expected; all if left out."),
-    ] = None,
+    gtids: Annotated[str | None, typer.Option(help="Only these transactions are expected; all if left out.")] = None,
 ) -> None:
     """Compare a shard's source with the workload's ledger: every commit exactly once, and nothing else."""
     place = Place.find()
@@ -114,32 +99,11 @@ def start(shard: ShardName, threads: Threads = 4, rate: Rate = None) -> None:
     fleet.lab_fleet(place).shard(shard)
     state = State(place.state_file)
     if _job(shard) in state.running():
-        raise LabError(
-            "a workload runs already",
-            on=shard,
-            hint=f"relight lab workload stop {shard}",
-        )
-    arguments = [
-        "workload",
-        "run",
-        shard,
-        f"--threads={threads}",
-        *([] if rate is None else [f"--rate={rate}"]),
-    ]
-    command = [
-        sys.executable,
-        "-c",
-        "from relight.cli.lab import app; app()",
-        *arguments,
-    ]
+        raise LabError("a workload runs already", on=shard, hint=f"relight lab workload stop {shard}")
+    arguments = ["workload", "run", shard, f"--threads={threads}", *([] if rate is None else [f"--rate={rate}"])]
+    command = [sys.executable, "-c", "from relight.cli.lab import app; app()", *arguments]
     log = place.ledger(shard).with_suffix(".log")
-    state.start(
-        _job(shard),
-        command,
-        cwd=place.root,
-        log=log,
-        environment={"RELIGHT_LAB": str(place.root)},
-    )
+    state.start(_job(shard), command, cwd=place.root, log=log, environment={"RELIGHT_LAB": str(place.root)})
     typer.echo(f"lab: writing to {shard}, ledger {place.ledger(shard)}")
 
 
@@ -190,26 +154,9 @@ def _show(found: LabStatus) -> None:
     if not found.servers:
         console.print("No lab here yet: relight lab up")
         return
-    table = Table(
-        "server",
-        "role",
-        "port",
-        "process",
-        "state",
-        "transactions",
-        "behind",
-        "replication",
-        box=None,
-    )
+    table = Table("server", "role", "port", "process", "state", "transactions", "behind", "replication", box=None)
     for server in found.servers:
-        values = (
-            server.name,
-            server.role,
-            server.port,
-            server.pid,
-            server.condition,
-            server.transactions,
-        )
+        values = (server.name, server.role, server.port, server.pid, server.condition, server.transactions)
         cells = ["" if value is None else str(value) for value in (*values, server.behind, server.replication)]
         table.add_row(*cells)
     console.print(table)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from relight.cli import backup, lab, planning
+from relight.cli import backup, demo, lab, planning
 from relight.cli.context import open_site, readable_errors
+from relight.cli.tables import console, verdict_table
 from relight.recover import recover
-from relight.run_files import TableVerdict, load_lanes, load_verdicts
+from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
 from relight.target import Target
 from relight.validate import judge, validate_database
@@ -24,10 +23,13 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(backup.app, name="backup")
 app.add_typer(lab.app, name="lab")
+lab.app.command("demo")(demo.demo)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
 
-FleetOption = Annotated[Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")]
+FleetOption = Annotated[
+    Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -36,7 +38,8 @@ def restore(
     shard: Annotated[str, typer.Argument(help="The shard to bring back.")],
     target: Annotated[str, typer.Option(help="latest, time:2026-11-22T19:00:00Z or gtid:UUID:N")] = "latest",
     mode: Annotated[
-        Literal["promote", "rehearse"], typer.Option(help="rehearse restores onto the scratch server and never promotes")
+        Literal["promote", "rehearse"],
+        typer.Option(help="rehearse restores onto the scratch server and never promotes"),
     ] = "promote",
     run_id: Annotated[str | None, typer.Option(help="Go on with an earlier run of this id.")] = None,
     accept_inconclusive: Annotated[
@@ -58,7 +61,9 @@ def restore(
     if as_json:
         print(report.model_dump_json(indent=1))
     else:
-        print(f"{report.outcome} in {report.seconds:.1f} s, {report.rows} rows in {report.tables} tables: {report.page}")
+        print(
+            f"{report.outcome} in {report.seconds:.1f} s, {report.rows} rows in {report.tables} tables: {report.page}"
+        )
 
 
 @app.command()
@@ -79,20 +84,8 @@ def validate(
         if as_json:
             print("[" + ",\n ".join(v.model_dump_json() for v in verdicts) + "]")
         else:
-            Console().print(verdict_table(verdicts))
+            console().print(verdict_table(verdicts))
         judge(site, run)
-
-
-def verdict_table(verdicts: list[TableVerdict]) -> Table:
-    """The verdicts as people read them."""
-    table = Table("table", "inserted", "deleted", "expected", "counted", "verdict")
-    for v in verdicts:
-        table.add_row(
-            f"{v.database}.{v.table}", f"{v.inserted:,}", f"{v.deleted:,}",
-            "unknown" if v.expected is None else f"{v.expected:,}", "none" if v.counted is None else f"{v.counted:,}",
-            v.verdict + (f": {v.reason}" if v.reason else ""),
-        )  # fmt: skip
-    return table
 
 
 def main() -> None:

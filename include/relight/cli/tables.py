@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console
+from rich.table import Table
+
+from relight.run_files import TableVerdict
 
 _KILO = 1024
 _PIPE_WIDTH = 200
@@ -22,3 +26,15 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= _KILO
     return f"{count:.1f} TiB"
+
+
+def verdict_table(verdicts: Iterable[TableVerdict]) -> Table:
+    """The verdicts as people read them."""
+    table = Table("table", "inserted", "deleted", "expected", "counted", "verdict")
+    for v in verdicts:
+        table.add_row(
+            f"{v.database}.{v.table}", f"{v.inserted:,}", f"{v.deleted:,}",
+            "unknown" if v.expected is None else f"{v.expected:,}", "none" if v.counted is None else f"{v.counted:,}",
+            v.verdict + (f": {v.reason}" if v.reason else ""),
+        )  # fmt: skip
+    return table

@@ -24,11 +24,7 @@ DAGS = ("backup_binlogs", "backup_full", "rehearse", "restore")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _USER = "admin"
-_CONNECTIONS: Mapping[Purpose, str] = {
-    "admin": "mysql",
-    "replication": "mysql",
-    "store": "aws",
-}
+_CONNECTIONS: Mapping[Purpose, str] = {"admin": "mysql", "replication": "mysql", "store": "aws"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,7 @@ class LabAirflow:
     @classmethod
     def of(cls, place: Place) -> LabAirflow:
         """The Airflow of a lab that is up, with the DAGs of the project that this module lies in."""
-        return cls(
-            place,
-            Path(__file__).resolve().parents[3],
-            EnvironmentCredentials(secrets.read(place)),
-        )
+        return cls(place, Path(__file__).resolve().parents[3], EnvironmentCredentials(secrets.read(place)))
 
     @property
     def home(self) -> Path:
@@ -98,9 +90,7 @@ class LabAirflow:
         try:
             password = json.loads(self._passwords.read_text(encoding="utf-8"))[_USER]
         except (OSError, ValueError, KeyError):
-            raise LabError(
-                "Airflow was not started", on=str(self.home), hint="relight lab up"
-            ) from None
+            raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
         return AirflowClient(self.url, _USER, password)
 
     @property
@@ -111,9 +101,7 @@ class LabAirflow:
     @property
     def login(self) -> tuple[str, str]:
         """User and password of the UI."""
-        return _USER, str(
-            json.loads(self._passwords.read_text(encoding="utf-8"))[_USER]
-        )
+        return _USER, str(json.loads(self._passwords.read_text(encoding="utf-8"))[_USER])
 
     @property
     def _passwords(self) -> Path:
@@ -121,13 +109,9 @@ class LabAirflow:
 
     def _ports(self) -> dict[str, int]:
         try:
-            ports: dict[str, int] = json.loads(
-                self._ports_file.read_text(encoding="ascii")
-            )
+            ports: dict[str, int] = json.loads(self._ports_file.read_text(encoding="ascii"))
         except FileNotFoundError:
-            raise LabError(
-                "Airflow was not started", on=str(self.home), hint="relight lab up"
-            ) from None
+            raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
         return ports
 
     def environment(self) -> dict[str, str]:
@@ -153,18 +137,13 @@ class LabAirflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["triggerer_log"]),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            **{
-                f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose)
-                for purpose in _CONNECTIONS
-            },
+            **{f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose) for purpose in _CONNECTIONS},
         }
 
     def _connection(self, purpose: Purpose) -> str:
         login = self.credentials.login(purpose)
         kind = _CONNECTIONS[purpose]
-        return json.dumps(
-            {"conn_type": kind, "login": login.user, "password": login.password}
-        )
+        return json.dumps({"conn_type": kind, "login": login.user, "password": login.password})
 
     def _running(self, state: State) -> bool:
         return {_name(component) for component in _COMPONENTS} <= set(state.running())
@@ -178,39 +157,24 @@ class LabAirflow:
                 env={**os.environ, **self.environment()}, stdout=output, stderr=output,
             )  # fmt: skip
         if done.returncode:
-            raise LabError(
-                "Airflow's database cannot be set up",
-                on=str(self.home),
-                hint=f"see {log}",
-            )
+            raise LabError("Airflow's database cannot be set up", on=str(self.home), hint=f"see {log}")
 
     def _wait(self, state: State, deadline: float) -> AirflowClient:
         status = "nothing answers yet"
         while time.monotonic() < deadline:
             if not self._running(state):
-                raise LabError(
-                    "Airflow ended while starting",
-                    on=str(self.home),
-                    hint=f"see {self._log('*')}",
-                )
+                raise LabError("Airflow ended while starting", on=str(self.home), hint=f"see {self._log('*')}")
             # Nobody answers at first, and the password file is there only when somebody does.
             with contextlib.suppress(LabError):
                 client = self.client()
-                status = ", ".join(
-                    f"{name} {value}" for name, value in client.health().items()
-                )
+                status = ", ".join(f"{name} {value}" for name, value in client.health().items())
                 missing = set(DAGS) - client.dags()
                 if not missing and status.count(" healthy") == len(client.health()):
                     return client
                 if errors := client.import_errors():
                     status = errors[0]
             time.sleep(0.5)
-        raise LabError(
-            "Airflow does not come up",
-            on=str(self.home),
-            why=status,
-            hint=f"see {self._log('*')}",
-        )
+        raise LabError("Airflow does not come up", on=str(self.home), why=status, hint=f"see {self._log('*')}")
 
     def _log(self, component: str) -> Path:
         return self.home / "logs" / "components" / f"{component}.log"

@@ -33,11 +33,7 @@ class TaskState:
     @property
     def name(self) -> str:
         """``replay shard-1/orders``, or the task's id alone."""
-        return (
-            f"{self.task_id} {self.part or self.map_index}"
-            if self.map_index >= 0
-            else self.task_id
-        )
+        return f"{self.task_id} {self.part or self.map_index}" if self.map_index >= 0 else self.task_id
 
 
 @dataclass(frozen=True)
@@ -56,9 +52,7 @@ class RunState:
     @property
     def failures(self) -> tuple[TaskState, ...]:
         """The tasks that failed by themselves, in the order in which they did."""
-        failed = [
-            t for t in self.tasks if t.state == "failed" and t.task_id != "watcher"
-        ]
+        failed = [t for t in self.tasks if t.state == "failed" and t.task_id != "watcher"]
         return tuple(sorted(failed, key=lambda task: str(task.end)))
 
 
@@ -84,10 +78,7 @@ class AirflowClient:
 
     def dags(self) -> set[str]:
         """The DAGs that Airflow knows."""
-        return {
-            str(dag["dag_id"])
-            for dag in self._send("GET", "/api/v2/dags?limit=100")["dags"]
-        }
+        return {str(dag["dag_id"]) for dag in self._send("GET", "/api/v2/dags?limit=100")["dags"]}
 
     def import_errors(self) -> list[str]:
         """Files that are no DAGs because they cannot be imported, with the reason."""
@@ -98,17 +89,13 @@ class AirflowClient:
         """Let runs of the DAG start; a new DAG is paused and its runs would wait silently."""
         self._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
-    def trigger(
-        self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None
-    ) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None) -> str:
         """Start a run and give its id. Unpauses the DAG."""
         self.unpause(dag_id)
         body: dict[str, Any] = {"logical_date": None, "conf": dict(conf)}
         if run_id is not None:
             body["dag_run_id"] = run_id
-        return str(
-            self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"]
-        )
+        return str(self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> RunState:
         """The run and all of its tasks."""
@@ -116,10 +103,7 @@ class AirflowClient:
         state = str(self._send("GET", path)["state"])
         tasks: list[TaskState] = []
         while True:
-            page = self._send(
-                "GET",
-                f"{path}/taskInstances?limit={_PAGE}&offset={len(tasks)}&order_by=id",
-            )
+            page = self._send("GET", f"{path}/taskInstances?limit={_PAGE}&offset={len(tasks)}&order_by=id")
             tasks += [_task(item) for item in page["task_instances"]]
             if not page["task_instances"] or len(tasks) >= page["total_entries"]:
                 return RunState(run_id, state, tuple(tasks))
@@ -151,74 +135,43 @@ class AirflowClient:
                 )  # fmt: skip
             time.sleep(interval)
 
-    def log_tail(
-        self, dag_id: str, run_id: str, task: TaskState, *, lines: int = 20
-    ) -> list[str]:
+    def log_tail(self, dag_id: str, run_id: str, task: TaskState, *, lines: int = 20) -> list[str]:
         """The last lines of what a task's last try wrote."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task.task_id}/logs/{max(task.try_number, 1)}"
-        content = self._send(
-            "GET", f"{path}?map_index={task.map_index}&full_content=true"
-        )["content"]
+        content = self._send("GET", f"{path}?map_index={task.map_index}&full_content=true")["content"]
         texts = [_line(item) for item in content]
         return [text for text in texts if text and not text.startswith("::")][-lines:]
 
-    def xcom(
-        self,
-        dag_id: str,
-        run_id: str,
-        task_id: str,
-        *,
-        key: str = "return_value",
-        map_index: int = -1,
-    ) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
         """What a task handed on."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._send("GET", f"{path}?map_index={map_index}&deserialize=true")[
-            "value"
-        ]
+        return self._send("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
 
     def run_page(self, dag_id: str, run_id: str) -> str:
         """The run's page in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        signed: bool = True,
-    ) -> Any:
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, signed: bool = True) -> Any:
         try:
             if signed and "Authorization" not in self._http.headers:
                 self._sign_in()
-            answer = self._http.request(
-                method, path, json=body, headers={"Accept": "application/json"}
-            )
+            answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
             if answer.status_code == httpx.codes.UNAUTHORIZED and signed:
                 self._sign_in()  # the token is valid for a day; Airflow may also have been started anew
-                answer = self._http.request(
-                    method, path, json=body, headers={"Accept": "application/json"}
-                )
+                answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
         except httpx.HTTPError as error:
             raise LabError(
                 "Airflow does not answer", on=self.url, why=str(error) or type(error).__name__,
                 hint="is it running? see `relight lab status`",
             ) from None  # fmt: skip
         if answer.is_error:
-            raise LabError(
-                f"Airflow refused {method} {path.partition('?')[0]}",
-                on=self.url,
-                why=_reason(answer),
-            )
+            raise LabError(f"Airflow refused {method} {path.partition('?')[0]}", on=self.url, why=_reason(answer))
         return answer.json()
 
     def _sign_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._login)
         if answer.is_error:
-            raise LabError(
-                "Airflow refused the login", on=self.url, why=_reason(answer)
-            )
+            raise LabError("Airflow refused the login", on=self.url, why=_reason(answer))
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
@@ -237,10 +190,7 @@ def _task(item: Mapping[str, Any]) -> TaskState:
 def _line(item: str | Mapping[str, Any]) -> str:
     if isinstance(item, str):
         return item
-    errors = [
-        f"{error['exc_type']}: {error['exc_value']}"
-        for error in item.get("error_detail") or ()
-    ]
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in item.get("error_detail") or ()]
     return ": ".join([str(item.get("event", "")), *errors])
 
 

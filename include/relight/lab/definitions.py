@@ -17,14 +17,7 @@ class Definitions:
         self._number = 0
         self._undo: list[Statements] = []
         every: dict[str, list[Callable[[int], tuple[Statements, Statements]]]] = {
-            "orders": [
-                _column,
-                _column_without_key,
-                _new_table,
-                _truncate,
-                _account,
-                _view,
-            ],
+            "orders": [_column, _column_without_key, _new_table, _truncate, _account, _view],
             "accounts": [_index, _wider],
             "media": [_routine, _renamed],
         }

@@ -62,11 +62,7 @@ def start_store(place: Place) -> S3Server:
     if not described.exists():
         login = s3.make_login()
         described.touch(mode=0o600)
-        known = {
-            "user": login.user,
-            "password": login.password,
-            "ports": s3.choose_ports(),
-        }
+        known = {"user": login.user, "password": login.password, "ports": s3.choose_ports()}
         described.write_text(json.dumps(known), encoding="utf-8")
     known = json.loads(described.read_text(encoding="utf-8"))
     login = Login(known["user"], known["password"])
@@ -96,10 +92,7 @@ def destroy(place: Place, shard: Shard) -> int:
     for server in shard.servers:
         _empty(server.datadir)
         # A lock that names a reused process id would keep the next mysqld from starting.
-        for path in (
-            server.socket,
-            server.socket.with_name(server.socket.name + ".lock"),
-        ):
+        for path in (server.socket, server.socket.with_name(server.socket.name + ".lock")):
             path.unlink(missing_ok=True)
     return len(pids)
 
@@ -145,11 +138,7 @@ def _make_shard(shard: Shard, template: Template) -> None:
     for replica in shard.replicas:
         with connect(replica, logins.admin) as session:
             if session.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 120)", executed) != 0:
-                raise LabError(
-                    "a new replica does not catch up",
-                    on=replica.name,
-                    hint="see its error.log",
-                )
+                raise LabError("a new replica does not catch up", on=replica.name, hint="see its error.log")
 
 
 def follow(replica: Server, source: Server, admin: Login, replication: Login) -> None:

@@ -25,11 +25,7 @@ Say = Callable[[str], None]
 PACKAGES = ("mysql-server-core", "mysql-client-core")
 _DEFAULT_MIRROR = "http://deb.debian.org/debian"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_PATHS = {
-    "mysqld": "usr/sbin/mysqld",
-    "mysql": "usr/bin/mysql",
-    "mysqlbinlog": "usr/bin/mysqlbinlog",
-}
+_PATHS = {"mysqld": "usr/sbin/mysqld", "mysql": "usr/bin/mysql", "mysqlbinlog": "usr/bin/mysqlbinlog"}
 
 
 def install(place: Place, say: Say) -> MySQL:
@@ -66,22 +62,14 @@ def _fetch_mysql(place: Place, say: Say) -> MySQL:
     shutil.rmtree(downloads)
     found = mysql.private(place)
     if found is None:
-        raise LabError(
-            "the MySQL that was unpacked is none",
-            on=str(place.mysql),
-            why=told.decode("utf-8", "replace"),
-        )
+        raise LabError("the MySQL that was unpacked is none", on=str(place.mysql), why=told.decode("utf-8", "replace"))
     return found
 
 
 def _download(folder: Path, say: Say) -> list[Path]:
     """Fetch the packages and what they need; gives the archives, without those of perl."""
     configuration = _write_apt_configuration(folder, mirror(Path("/etc/apt")))
-    environment = {
-        "APT_CONFIG": str(configuration),
-        "DEBIAN_FRONTEND": "noninteractive",
-        "LC_ALL": "C.UTF-8",
-    }
+    environment = {"APT_CONFIG": str(configuration), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     say("reading the package lists")
     command.run(["apt-get", "-qq", "update"], environment=environment, timeout=300)
     say("downloading about 65 MB")
@@ -122,10 +110,7 @@ def _write_apt_configuration(folder: Path, address: str) -> Path:
         "Debug::NoLocking": "true",
     }
     path = folder / "apt.conf"
-    path.write_text(
-        "".join(f'{name} "{value}";\n' for name, value in settings.items()),
-        encoding="utf-8",
-    )
+    path.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), encoding="utf-8")
     return path
 
 
@@ -152,15 +137,7 @@ def mirror(apt: Path) -> str:
 
 def _write_wrappers(prefix: Path) -> None:
     """Small scripts that run each program with the C library it was built for."""
-    loader = next(
-        iter(
-            [
-                *prefix.glob("usr/lib64/ld-linux-*.so.*"),
-                *prefix.glob("usr/lib/ld-linux-*.so.*"),
-            ]
-        ),
-        None,
-    )
+    loader = next(iter([*prefix.glob("usr/lib64/ld-linux-*.so.*"), *prefix.glob("usr/lib/ld-linux-*.so.*")]), None)
     libraries = next(prefix.glob("usr/lib/*-linux-gnu"), None)
     if loader is None or libraries is None:
         raise LabError("the unpacked packages hold no C library", on=str(prefix))
@@ -168,12 +145,8 @@ def _write_wrappers(prefix: Path) -> None:
     for name, program in _PATHS.items():
         wrapper = prefix / "bin" / name
         wrapper.write_text(
-            f'#!/bin/sh\nexec "{loader}" --library-path "{libraries}" "{prefix / program}" "$@"\n',
-            encoding="utf-8",
+            f'#!/bin/sh\nexec "{loader}" --library-path "{libraries}" "{prefix / program}" "$@"\n', encoding="utf-8"
         )
         wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         if not os.access(prefix / program, os.R_OK):
-            raise LabError(
-                "a program is missing from the unpacked packages",
-                on=str(prefix / program),
-            )
+            raise LabError("a program is missing from the unpacked packages", on=str(prefix / program))

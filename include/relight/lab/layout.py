@@ -6,14 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from relight.fleet import (
-    Fleet,
-    ProcessControl,
-    Server,
-    Shard,
-    StoreSettings,
-    load_fleet,
-)
+from relight.fleet import Fleet, ProcessControl, Server, Shard, StoreSettings, load_fleet
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.place import Place
@@ -29,17 +22,10 @@ def ensure_fleet_file(place: Place, mysql: MySQL, endpoint: str) -> Fleet:
     if place.fleet_file.exists():
         return load_fleet(place.fleet_file)
     store = StoreSettings(bucket=BUCKET, endpoint=endpoint, part_size_mib=16)
-    fleet = Fleet(
-        fleet="lab",
-        store=store,
-        shards=tuple(_shard(place, mysql, name) for name in SHARDS),
-    )
+    fleet = Fleet(fleet="lab", store=store, shards=tuple(_shard(place, mysql, name) for name in SHARDS))
     text = yaml.safe_dump(fleet.model_dump(mode="json", exclude_none=True), sort_keys=False)
     temporary = place.fleet_file.with_suffix(".new")
-    temporary.write_text(
-        "# The fleet of the lab, written by `relight lab up`.\n" + text,
-        encoding="utf-8",
-    )
+    temporary.write_text("# The fleet of the lab, written by `relight lab up`.\n" + text, encoding="utf-8")
     temporary.replace(place.fleet_file)
     return load_fleet(place.fleet_file)
 

@@ -49,13 +49,7 @@ class LedgerWriter:
 
     def append(self, entry: Entry) -> None:
         """Write the line: with the kernel when this returns, which a killed writer cannot undo."""
-        fields = (
-            entry.kind,
-            entry.id,
-            entry.gtid,
-            ",".join(entry.databases),
-            entry.digest,
-        )
+        fields = (entry.kind, entry.id, entry.gtid, ",".join(entry.databases), entry.digest)
         os.write(self._descriptor, ("\t".join(fields) + "\n").encode("ascii"))
 
     def close(self) -> None:
@@ -74,11 +68,7 @@ def read_ledger(path: Path) -> Iterator[Entry]:
             continue
         kind, *rest = line.split("\t")
         if kind not in _KINDS or len(rest) != 4:
-            raise LabError(
-                "a line of the ledger cannot be read",
-                on=f"{path}, line {number}",
-                why=repr(line[:80]),
-            )
+            raise LabError("a line of the ledger cannot be read", on=f"{path}, line {number}", why=repr(line[:80]))
         yield Entry(kind, rest[0], rest[1], tuple(filter(None, rest[2].split(","))), rest[3])  # type: ignore[arg-type]
 
 
@@ -127,10 +117,7 @@ class _Known:
 
 
 def check_ledger(
-    session: Session,
-    ledger_file: Path,
-    databases: tuple[str, ...],
-    up_to: GtidSet | None = None,
+    session: Session, ledger_file: Path, databases: tuple[str, ...], up_to: GtidSet | None = None
 ) -> LedgerVerdict:
     """Compare a server with the ledger.
 
@@ -203,11 +190,7 @@ def _sort(path: Path, up_to: GtidSet | None) -> _Known:
 def _gtid(entry: Entry) -> Gtid:
     stream, _, number = entry.gtid.rpartition(":")
     if not stream:
-        raise LabError(
-            "a commit in the ledger has no GTID",
-            on=entry.id,
-            why="the server did not tell it",
-        )
+        raise LabError("a commit in the ledger has no GTID", on=entry.id, why="the server did not tell it")
     return Gtid(stream.lower(), int(number))
 
 

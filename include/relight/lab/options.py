@@ -58,10 +58,7 @@ def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[s
     if mysql.version < (8, 0, 30):
         del merged["innodb-redo-log-capacity"]  # the options before it only make larger redo logs
     if mysql.version < (8, 0, 26):
-        former = {
-            "log-replica-updates": "log-slave-updates",
-            "replica-parallel-workers": "slave-parallel-workers",
-        }
+        former = {"log-replica-updates": "log-slave-updates", "replica-parallel-workers": "slave-parallel-workers"}
         merged = {former.get(name, name): value for name, value in merged.items()}
     server.options_file.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{name}={value}" for name, value in merged.items()]

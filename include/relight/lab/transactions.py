@@ -9,18 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-_WORDS = (
-    "blue",
-    "Grün",
-    "рыба",
-    "猫",
-    "🦊",
-    "O\\'Hara",
-    "percent %",
-    'a "quoted" one',
-    "back\\\\slash",
-    "",
-)
+_WORDS = ("blue", "Grün", "рыба", "猫", "🦊", "O\\'Hara", "percent %", 'a "quoted" one', "back\\\\slash", "")
 
 
 @dataclass(frozen=True)
@@ -52,11 +41,7 @@ class Transactions:
                 change = ["SAVEPOINT here", *change, "ROLLBACK TO here"]
             statements += change
             databases.append(database)
-        return Transaction(
-            tuple(statements),
-            tuple(sorted(set(databases))),
-            self._random.random() < 0.03,
-        )
+        return Transaction(tuple(statements), tuple(sorted(set(databases))), self._random.random() < 0.03)
 
 
 Kind = Callable[[Random], list[str]]

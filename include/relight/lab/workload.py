@@ -22,12 +22,7 @@ from relight.fleet import Server
 from relight.lab.definitions import Definitions
 from relight.lab.ledger import TABLE, Entry, Kind, LedgerWriter
 from relight.lab.schema import DATABASES
-from relight.lab.tracked import (
-    TrackedConnection,
-    is_closed_to_writes,
-    is_lost,
-    open_tracked,
-)
+from relight.lab.tracked import TrackedConnection, is_closed_to_writes, is_lost, open_tracked
 from relight.lab.transactions import Transaction, Transactions
 
 
@@ -115,21 +110,14 @@ class Workload:
         deadline = time.monotonic() + timeout
         while self.committed < commits:
             if not self.running or time.monotonic() > deadline:
-                raise LabError(
-                    "the workload does not get on",
-                    on=self._server.name,
-                    why=str(self.counts),
-                )
+                raise LabError("the workload does not get on", on=self._server.name, why=str(self.counts))
             time.sleep(0.02)
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -184,10 +172,7 @@ class Workload:
                 raise
             connection.run("ROLLBACK")
         else:
-            note(
-                "rolled-back" if transaction.rolled_back else "committed",
-                connection.gtid,
-            )
+            note("rolled-back" if transaction.rolled_back else "committed", connection.gtid)
 
     def _define(self, name: str) -> None:
         definitions = Definitions(Random(f"{self._seed} {name}"), self._databases)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relight.errors import ObjectExists
 from relight.store.failures import error_code, store_errors, was_retried
 
 if TYPE_CHECKING:
@@ -76,16 +77,18 @@ class MultipartUpload:
             self._slots.release()
 
     def _complete(self, parts: list[CompletedPartTypeDef]) -> None:
+        what = {"Bucket": self._bucket, "Key": self._key}
+        upload = {"UploadId": self._upload, "MultipartUpload": {"Parts": parts}}
         with store_errors(self._key):
             try:
-                self._client.complete_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload, MultipartUpload={"Parts": parts},
-                    IfNoneMatch="*",
-                )  # fmt: skip
-            except ClientError as error:
-                answer_lost = was_retried(error) and error_code(error) in ("PreconditionFailed", "NoSuchUpload")
-                if not (answer_lost and is_written_by(self._client, self._bucket, self._key, self._writer)):
-                    raise
+                self._client.complete_multipart_upload(**what, **upload, IfNoneMatch="*")  # type: ignore[arg-type]
+            except ClientError as refusal:
+                remnant = remnant_or_raise(self._client, self._bucket, self._key, self._writer, refusal)
+                if remnant:
+                    self._client.complete_multipart_upload(**what, **upload, IfMatch=remnant)  # type: ignore[arg-type]
+            there = self._client.head_object(**what)
+        if there["Metadata"].get(WRITER) != self._writer:
+            raise ObjectExists("the object exists already", on=self._key, why="another writer was faster")
 
     def _abort(self) -> None:
         # The reason of the failure is already on its way up; what an abort that fails too leaves behind
@@ -94,9 +97,18 @@ class MultipartUpload:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)
 
 
-def is_written_by(client: S3Client, bucket: str, key: str, writer: str) -> bool:
-    """Whether the object that lies there is the one ``writer`` sent. S3's own errors pass through."""
-    return client.head_object(Bucket=bucket, Key=key)["Metadata"].get(WRITER) == writer
+def remnant_or_raise(client: S3Client, bucket: str, key: str, writer: str, refusal: ClientError) -> str | None:
+    """What a refused conditional request means: None if it was carried out after all, its answer lost;
+    the ETag of an empty remnant that may be replaced; else the refusal is raised again."""
+    code = error_code(refusal)
+    if code != "PreconditionFailed" and not (code == "NoSuchUpload" and was_retried(refusal)):
+        raise refusal
+    there = client.head_object(Bucket=bucket, Key=key)
+    if there["ContentLength"] == 0:
+        return there["ETag"]
+    if was_retried(refusal) and there["Metadata"].get(WRITER) == writer:
+        return None
+    raise refusal
 
 
 def chunk_bytes(number: int) -> int:

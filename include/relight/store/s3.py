@@ -3,6 +3,12 @@
 Every object is written once. A conditional request whose answer got lost is sent again by
 botocore and then refused, because of the first one; so each object carries a token of its
 writer, and a refused writer that finds its own token there has won.
+
+Nothing here stores an empty object. SeaweedFS 4.48 makes one of an upload that broke off before its
+first byte; such a remnant counts as not there, and is replaced by the next writer (``If-Match``).
+The same server checks the condition of a multipart upload, but lets two that complete within the
+same milliseconds both pass (single puts are exact). So ``put`` decides who wins something, and what
+:meth:`S3Store.put_stream` writes under one key must be the same whoever writes it.
 """
 
 from __future__ import annotations
@@ -27,8 +33,8 @@ from relight.credentials import Login
 from relight.errors import FleetError, ObjectCorrupt, StoreUnavailable
 from relight.fleet import StoreSettings
 from relight.store.base import StoredObject
-from relight.store.failures import error_code, store_errors, was_retried
-from relight.store.multipart import CHUNK, WRITER, MultipartUpload, is_written_by, read_fully
+from relight.store.failures import store_errors
+from relight.store.multipart import CHUNK, WRITER, MultipartUpload, read_fully, remnant_or_raise
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -93,21 +99,21 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Write a small object that must not exist yet. :raises ObjectExists: the key is taken."""
-        writer, full_key = secrets.token_hex(16), self._prefix + key
+        full_key, mark = self._prefix + key, {WRITER: secrets.token_hex(16)}
         with store_errors(full_key):
             try:
-                self._client.put_object(
-                    Bucket=self._bucket, Key=full_key, Body=data, IfNoneMatch="*", Metadata={WRITER: writer}
-                )
-            except ClientError as error:
-                answer_lost = was_retried(error) and error_code(error) == "PreconditionFailed"
-                if not (answer_lost and is_written_by(self._client, self._bucket, full_key, writer)):
-                    raise
+                self._client.put_object(Bucket=self._bucket, Key=full_key, Body=data, Metadata=mark, IfNoneMatch="*")
+            except ClientError as refusal:
+                remnant = remnant_or_raise(self._client, self._bucket, full_key, mark[WRITER], refusal)
+                if remnant and data:
+                    self._client.put_object(
+                        Bucket=self._bucket, Key=full_key, Body=data, Metadata=mark, IfMatch=remnant
+                    )
 
     def put_stream(self, key: str, source: BinaryIO) -> tuple[int, str]:
         """Write an object of any size that must not exist yet; gives size and SHA-256.
 
-        :raises ObjectExists: the key is taken.
+        :raises ObjectExists: the key is taken. See the module's text about two at the same moment.
         """
         first = read_fully(source, CHUNK)
         if len(first) < CHUNK:
