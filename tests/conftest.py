@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.lab import s3
@@ -21,7 +22,6 @@ from relight.lab.state import State
 from relight.lab.template import Logins, Template, ensure_template
 from relight.progress import Silent
 from relight.site import Site
-
 from tests.support import watchdog
 from tests.support.servers import Servers
 

@@ -244,9 +244,9 @@ def _flip(site: Site, prefix: str, ending: str) -> None:
     client.put_object(Bucket=bucket, Key=whole, Body=bytes(data))
 
 
-def raw_access(site: Site, key: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def raw_access(site: Site, key: str):  # type: ignore[no-untyped-def]
     """A plain S3 client, the bucket and the full key."""
-    import boto3  # noqa: PLC0415
+    import boto3
 
     settings, login = site.fleet.store, site.credentials.login("store")
     client = boto3.client(
@@ -258,6 +258,6 @@ def raw_access(site: Site, key: str):  # type: ignore[no-untyped-def]  # noqa: A
 
 def _rebuild_only(site: Site, run: Run) -> None:
     """Everything up to the judgement, which the test asks for itself."""
-    from relight import recover as story  # noqa: PLC0415
+    from relight import recover as story
 
-    story._rebuild(site, run, 2)  # noqa: SLF001
+    story._rebuild(site, run, 2)

@@ -10,88 +10,78 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from relight.manifest import Value
 
 
-class Change(Value):
+@dataclass(frozen=True)
+class Change:
     """Rows inserted into and deleted from a table."""
 
-    kind: Literal["change"] = "change"
     database: str
     table: str
     inserted: int
     deleted: int
+    kind: Literal["change"] = "change"
 
 
-class Truncate(Value):
+@dataclass(frozen=True)
+class Truncate:
     """The table is emptied."""
 
-    kind: Literal["truncate"] = "truncate"
     database: str
     table: str
-
-    def __init__(self, database: str, table: str, **more: str) -> None:
-        super().__init__(database=database, table=table, **more)
+    kind: Literal["truncate"] = "truncate"
 
 
-class Drop(Value):
+@dataclass(frozen=True)
+class Drop:
     """The table is gone, if it was there."""
 
-    kind: Literal["drop"] = "drop"
     database: str
     table: str
-
-    def __init__(self, database: str, table: str, **more: str) -> None:
-        super().__init__(database=database, table=table, **more)
+    kind: Literal["drop"] = "drop"
 
 
-class Create(Value):
+@dataclass(frozen=True)
+class Create:
     """An empty table is there; with ``if_absent`` an existing one stays as it is."""
 
-    kind: Literal["create"] = "create"
     database: str
     table: str
     if_absent: bool = False
-
-    def __init__(self, database: str, table: str, **more: object) -> None:
-        super().__init__(database=database, table=table, **more)
+    kind: Literal["create"] = "create"
 
 
-class Rename(Value):
+@dataclass(frozen=True)
+class Rename:
     """The table has another name, rows and all."""
 
-    kind: Literal["rename"] = "rename"
     database: str
     table: str
     new_database: str
     new_table: str
-
-    def __init__(self, database: str, table: str, new_database: str, new_table: str, **more: str) -> None:
-        super().__init__(database=database, table=table, new_database=new_database, new_table=new_table, **more)
+    kind: Literal["rename"] = "rename"
 
 
-class DropDatabase(Value):
+@dataclass(frozen=True)
+class DropDatabase:
     """Every table of the database is gone."""
 
-    kind: Literal["drop_database"] = "drop_database"
     database: str
-
-    def __init__(self, database: str, **more: str) -> None:
-        super().__init__(database=database, **more)
+    kind: Literal["drop_database"] = "drop_database"
 
 
-class Unknown(Value):
+@dataclass(frozen=True)
+class Unknown:
     """From here on the log does not tell how many rows the table has, or, with an empty name, any
     table of the database."""
 
-    kind: Literal["unknown"] = "unknown"
     database: str
     table: str
     reason: str
-
-    def __init__(self, database: str, table: str, reason: str, **more: str) -> None:
-        super().__init__(database=database, table=table, reason=reason, **more)
+    kind: Literal["unknown"] = "unknown"
 
 
 Operation = Annotated[
@@ -137,7 +127,7 @@ class Journal:
 
     def _settle(self) -> None:
         for (database, table), (inserted, deleted) in self._open.items():
-            self._done.append(Change(database=database, table=table, inserted=inserted, deleted=deleted))
+            self._done.append(Change(database, table, inserted, deleted))
         self._open.clear()
 
 

@@ -42,7 +42,7 @@ def run(
         done = subprocess.run(
             [os.fspath(a) for a in arguments], input=stdin, cwd=cwd, timeout=timeout, capture_output=True,
             check=False, env=None if environment is None else {**os.environ, **environment},
-            preexec_fn=die_with_parent,  # noqa: PLW1509 -- prctl is async-signal-safe
+            preexec_fn=die_with_parent,
         )  # fmt: skip
     except FileNotFoundError:
         raise CommandFailed(

@@ -76,18 +76,18 @@ def enter(session: Session, lanes: Sequence[Lane]) -> None:
 
 def load(session: Session, lane: str) -> LaneState:
     """A lane's row."""
-    return _state(session.row(f"SELECT * FROM {_TABLE} WHERE lane = %s", lane))  # noqa: S608 -- a constant
+    return _state(session.row(f"SELECT * FROM {_TABLE} WHERE lane = %s", lane))
 
 
 def load_all(session: Session) -> list[LaneState]:
     """Every lane's row: what progress bars are drawn from."""
-    return [_state(row) for row in session.rows(f"SELECT * FROM {_TABLE} ORDER BY lane")]  # noqa: S608
+    return [_state(row) for row in session.rows(f"SELECT * FROM {_TABLE} ORDER BY lane")]
 
 
 def advance(session: Session, lane: str, position: Position, *, size: int, transactions: int) -> None:
     """Record a position, within the caller's transaction; closes any fence."""
     session.run(
-        f"UPDATE {_TABLE} SET segment = %s, transaction = %s, fence = NULL,"  # noqa: S608
+        f"UPDATE {_TABLE} SET segment = %s, transaction = %s, fence = NULL,"
         " bytes_done = bytes_done + %s, transactions_done = transactions_done + %s WHERE lane = %s",
         position.segment, position.transaction, size, transactions, lane,
     )  # fmt: skip
@@ -96,7 +96,7 @@ def advance(session: Session, lane: str, position: Position, *, size: int, trans
 def open_fence(session: Session, lane: str, fence: Fence) -> None:
     """Record that a statement which commits by itself is about to run."""
     text = json.dumps([fence.position.segment, fence.position.transaction, fence.size, fence.schema_before])
-    session.run(f"UPDATE {_TABLE} SET fence = %s WHERE lane = %s", text, lane)  # noqa: S608
+    session.run(f"UPDATE {_TABLE} SET fence = %s WHERE lane = %s", text, lane)
 
 
 def _state(row: tuple[object, ...]) -> LaneState:

@@ -96,7 +96,7 @@ def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: 
 
 
 def run_as_options(server: Server) -> list[str]:
-    """mysqld refuses to run as root unless told so; with ``run_as`` it changes to that account."""
+    """Mysqld refuses to run as root unless told so; with ``run_as`` it changes to that account."""
     if server.run_as:
         return [f"--user={server.run_as}"]
     return ["--user=root"] if os.geteuid() == 0 else []

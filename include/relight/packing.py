@@ -53,8 +53,8 @@ def upload_part(
     raw = _ExtentReader(folder, extents, moved)
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
     try:
-        with compressor.stream_reader(cast(io.BufferedReader, raw), size=raw.size, read_size=_READ) as compressed:
-            size, sha256 = store.put_stream(key, cast(io.BufferedReader, compressed))
+        with compressor.stream_reader(cast("io.BufferedReader", raw), size=raw.size, read_size=_READ) as compressed:
+            size, sha256 = store.put_stream(key, cast("io.BufferedReader", compressed))
     finally:
         raw.close()
     return Part(key=key, sha256=sha256, size=size, extents=extents)

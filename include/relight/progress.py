@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import IO, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as RichBars, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import Progress as RichBars
 
 
 class Progress(Protocol):
@@ -48,7 +49,7 @@ class Silent:
 class Lines:
     """Plain lines, at most one per label every ``interval`` seconds: for logs and pipes."""
 
-    def __init__(self, stream: TextIO | None = None, interval: float = 5.0) -> None:
+    def __init__(self, stream: IO[str] | None = None, interval: float = 5.0) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._interval = interval
         self._work: dict[str, list[float]] = {}

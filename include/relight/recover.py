@@ -96,7 +96,7 @@ def _replay(site: Site, run: Run, lanes: LanesSummary, workers: int) -> None:
     _side_by_side(workers, lambda number: replay_group(site, run, number), blocked)
 
 
-def _side_by_side(workers: int, work: Callable[[K], T], keys: "range | list[K] | tuple[K, ...]") -> list[T]:
+def _side_by_side(workers: int, work: Callable[[K], T], keys: range | list[K] | tuple[K, ...]) -> list[T]:
     """Results in order; the first failure is raised when all have ended."""
     with ThreadPoolExecutor(workers) as pool:
         running = [pool.submit(work, key) for key in keys]  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from relight.manifest import Value
 from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
 from relight.session import connect
 from relight.site import Run, Site
-from relight.stream import StreamReader, portions
 from relight.stepping import step
+from relight.stream import StreamReader, portions
 
 
 class ReplaySummary(Value):

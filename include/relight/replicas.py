@@ -228,7 +228,7 @@ def _wait_until_executed(session: Session, gtids: GtidSet) -> None:
 def _replication_error(session: Session) -> str:
     for table in ("replication_connection_status", "replication_applier_status_by_worker"):
         for code, message in session.rows(
-            f"SELECT last_error_number, last_error_message FROM performance_schema.{table} WHERE last_error_number <> 0"  # noqa: S608
+            f"SELECT last_error_number, last_error_message FROM performance_schema.{table} WHERE last_error_number <> 0"
         ):
             return f"{code} {message}"
     return ""

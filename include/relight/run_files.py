@@ -14,7 +14,6 @@ from relight.errors import PlanError, ValidationFailed
 from relight.manifest import GtidField, Value
 from relight.splitter import Tie
 
-
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
 

@@ -40,7 +40,7 @@ def disable_for_replica(session: Session) -> None:
 def _with_status(session: Session, statuses: tuple[str, ...]) -> list[tuple[str, str]]:
     marks = ", ".join(["%s"] * len(statuses))
     rows = session.rows(
-        f"SELECT event_schema, event_name FROM information_schema.events WHERE status IN ({marks})"  # noqa: S608
+        f"SELECT event_schema, event_name FROM information_schema.events WHERE status IN ({marks})"
         " AND event_schema NOT IN ('mysql', 'sys')",
         *statuses,
     )

@@ -39,7 +39,7 @@ class Session:
         self.server = server
         self.login = login
         self._connection = connection
-        self.thread_id = int(connection.thread_id())
+        self.thread_id = int(connection.thread_id())  # type: ignore[no-untyped-call]
         with _lock:
             _open[id(self)] = self
 
@@ -67,7 +67,7 @@ class Session:
         """Run a statement and give the number of rows it touched. Bytes are sent as they are."""
         try:
             if isinstance(statement, bytes):
-                return self._connection.query(statement)  # type: ignore[arg-type]
+                return int(self._connection.query(statement))
             with self._connection.cursor() as cursor:
                 return int(cursor.execute(statement, values or None))
         except pymysql.err.MySQLError as error:

@@ -101,7 +101,7 @@ def _upload(store: Store, key: str, path: Path, digest: str, moved: Callable[[in
     with _Told(path, moved) as log:
         try:
             with compressor.stream_reader(log, size=path.stat().st_size, read_size=_READ) as compressed:
-                return store.put_stream(key, cast(io.BufferedReader, compressed))
+                return store.put_stream(key, cast("io.BufferedReader", compressed))
         except ObjectExists:
             return _found(store, key, digest)
 

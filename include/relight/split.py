@@ -25,9 +25,9 @@ from relight.plan import PlannedSegment, load_plan
 from relight.run_files import SplitResult, StreamInfo, load_split, split_folder
 from relight.site import Run, Site
 from relight.splitter import Splitter
+from relight.stepping import step
 from relight.stream import Piece, StreamWriter
 from relight.target import Target
-from relight.stepping import step
 
 
 class SplitSummary(Value):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
 from relight.accounting import Create, Drop, DropDatabase, Operation, Rename, Truncate, Unknown
 

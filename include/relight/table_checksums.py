@@ -14,7 +14,7 @@ def checksums(session: Session) -> dict[str, int]:
     """
     marks = ", ".join(["%s"] * len(SYSTEM_DATABASES))
     tables = session.rows(
-        "SELECT table_schema, table_name FROM information_schema.tables"  # noqa: S608 -- marks only
+        "SELECT table_schema, table_name FROM information_schema.tables"
         f" WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({marks})",
         *SYSTEM_DATABASES,
     )

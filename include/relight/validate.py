@@ -114,7 +114,7 @@ def count_rows(session: Session, database: str) -> dict[TableName, int]:
         database,
     )
     counts = {
-        (database, str(name)): int(session.value(f"SELECT COUNT(*) FROM {quoted(database, str(name))}"))  # noqa: S608
+        (database, str(name)): int(session.value(f"SELECT COUNT(*) FROM {quoted(database, str(name))}"))
         for (name,) in tables
     }
     session.run("COMMIT")

@@ -79,7 +79,7 @@ class Workload:
         """Whether it still writes: false once it was stopped or the server went away."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def start(self) -> Workload:
+    def start(self) -> Self:
         """Begin to write."""
         jobs = [(f"t{number}", self._write) for number in range(self._pace.threads)]
         if self._pace.definitions_every is not None:

@@ -86,7 +86,7 @@ class MultipartUpload:
                 remnant = remnant_or_raise(self._client, self._bucket, self._key, self._writer, refusal)
                 if remnant:
                     self._client.complete_multipart_upload(**what, **upload, IfMatch=remnant)  # type: ignore[arg-type]
-            there = self._client.head_object(**what)
+            there = self._client.head_object(Bucket=self._bucket, Key=self._key)
         if there["Metadata"].get(WRITER) != self._writer:
             raise ObjectExists("the object exists already", on=self._key, why="another writer was faster")
 
