@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -25,12 +26,11 @@ def gtids(text: str) -> GtidSet:
 
 
 def segment(
-    server: str, number: int, previous: str, holds: str, first: float = 0, last: float | None = None,
-    shipped: float | None = None,
-) -> SegmentManifest:  # fmt: skip
-    """A segment; times in minutes after noon."""
+    server: str, number: int, previous: str, holds: str, *times: float, shipped: float | None = None
+) -> SegmentManifest:
+    """A segment; times of the first and the last commit in minutes after noon."""
+    first, last = (*times, *times, 0, 0)[:2]
     uuid, file = {"a": A, "b": B}[server], f"binlog.{number:06d}"
-    last = first if last is None else last
     held = gtids(holds)
     return SegmentManifest(
         key=f"s/segments/{uuid}/{file}.00000000.zst", shard="s", server_uuid=uuid, file=file,
@@ -140,7 +140,7 @@ def test_a_segment_whose_object_is_gone_is_named_only_if_it_would_lead_further()
         # A's logs are newer than what was shipped from B when B was a replica
         ([segment("b", 1, "", "a1-7", 0, 4), segment("a", 1, "", "a1-9", 0, 5)], "a1-9"),
         # the same, but B's were shipped later: B knows nothing that A does not
-        ([segment("b", 1, "", "a1-7", 0, 4, 99), segment("a", 1, "", "a1-9", 0, 5, 9)], "a1-9"),
+        ([segment("b", 1, "", "a1-7", 0, 4, shipped=99), segment("a", 1, "", "a1-9", 0, 5, shipped=9)], "a1-9"),
     ],
 )
 def test_the_newest_history_is_that_of_the_server_that_wrote_last(
@@ -150,7 +150,7 @@ def test_the_newest_history_is_that_of_the_server_that_wrote_last(
 
 
 def test_two_histories_of_which_neither_is_clearly_newer_are_left_to_the_operator() -> None:
-    logs = [segment("a", 1, "", "a1-9", 0, 9, 10), segment("b", 1, "a1-7", "b1-2", 6, 8, 20)]
+    logs = [segment("a", 1, "", "a1-9", 0, 9, shipped=10), segment("b", 1, "a1-7", "b1-2", 6, 8, shipped=20)]
     with pytest.raises(PlanError) as caught:
         newest_history(logs)
     assert f"--target gtid:{A}:9" in caught.value.hint
@@ -166,7 +166,7 @@ def test_a_chain_never_takes_twice_never_skips_and_stops_exactly_at_the_first_ho
     cuts: set[int], start: int, lost: set[int], shuffled: object
 ) -> None:
     edges = [0, *sorted(cuts), 60]
-    spans = [(a + 1, b) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)) if i not in lost]
+    spans = [(a + 1, b) for i, (a, b) in enumerate(pairwise(edges)) if i not in lost]
     logs = [segment("a", b, f"a1-{a - 1}" if a > 1 else "", f"a{a}-{b}") for a, b in spans]
     shuffled.shuffle(logs)  # type: ignore[attr-defined]
     chain = follow(gtids(f"a1-{start}") if start else GtidSet(), logs)
@@ -178,7 +178,8 @@ def test_a_chain_never_takes_twice_never_skips_and_stops_exactly_at_the_first_ho
     assert bool(chain.beyond) == any(b > reached for _, b in spans)
     done = chain.start
     for link in chain.links:
-        assert link.take and not link.take & done
+        assert link.take
+        assert not link.take & done
         assert link.segment.previous_gtids <= done
         done = done | link.take
     assert done == chain.end

@@ -72,7 +72,9 @@ def test_a_segment_is_the_log_file_byte_for_byte_and_says_what_is_in_it(
         assert segment.gtids == executed(session)
         assert segment.transactions == 5
         assert segment.server_uuid == session.value("SELECT @@server_uuid")
-        assert segment.first_commit and segment.last_commit and segment.first_commit < segment.last_commit
+        assert segment.first_commit
+        assert segment.last_commit
+        assert segment.first_commit < segment.last_commit
     assert summary.files == 1
     assert summary.unshipped_transactions == 0
     assert summary.loss_window_seconds == 0
@@ -105,7 +107,8 @@ def test_without_rotation_the_open_file_stays_and_the_loss_window_says_so(
         summary = ship_segments(the_site, "shard-1", rotate=False)
     assert summary.files == 0
     assert summary.unshipped_transactions == 4
-    assert summary.loss_window_seconds is not None and summary.loss_window_seconds > 0
+    assert summary.loss_window_seconds is not None
+    assert summary.loss_window_seconds > 0
 
 
 def test_two_that_ship_at_once_both_succeed_and_leave_one_segment_each(

@@ -35,9 +35,9 @@ class _Route:
 
     snapshot: CatalogSnapshot
     links: tuple[Link, ...]
-    cut: bool
     reaches: datetime
     notes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 _Attempt = Callable[[CatalogSnapshot], _Route]
@@ -136,7 +136,7 @@ def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, with
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
-    return _Route(snapshot, chain.links, False, reached(snapshot, chain), _notes(chain))
+    return _Route(snapshot, chain.links, reached(snapshot, chain), _notes(chain))
 
 
 def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> _Route:
@@ -145,10 +145,10 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
     for link in takewhile(lambda one: _first(one.segment) <= target.time, chain.links):
         links.append(link)
         if _last(link.segment) > target.time:
-            return _Route(snapshot, tuple(links), True, target.time, _notes(chain))
+            return _Route(snapshot, tuple(links), target.time, _notes(chain), cut=True)
     goes_on = len(links) < len(chain.links) or any(_last(link.segment) == target.time for link in links)
     if goes_on or snapshot.reference.taken_at == target.time:
-        return _Route(snapshot, tuple(links), False, target.time, _notes(chain))
+        return _Route(snapshot, tuple(links), target.time, _notes(chain))
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
@@ -162,11 +162,11 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
 def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> _Route:
     wanted = target.gtid
     if wanted in snapshot.reference.gtids:
-        return _Route(snapshot, (), False, snapshot.reference.taken_at)
+        return _Route(snapshot, (), snapshot.reference.taken_at)
     chain = _chain(catalog, snapshot, within)
     for number, link in enumerate(chain.links, start=1):
         if wanted in link.take:
-            return _Route(snapshot, chain.links[:number], True, _last(link.segment))
+            return _Route(snapshot, chain.links[:number], _last(link.segment), cut=True)
     if within is None and wanted not in chain.missing:
         _refuse_unreadable(catalog, chain)
         raise unknown(catalog, snapshot, chain, target)

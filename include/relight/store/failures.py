@@ -47,13 +47,12 @@ def explained(error: ClientError, on: str) -> StoreError:
         )
     if status == 412 or code == "PreconditionFailed":
         return ObjectExists("the object exists already", on=on, why="objects are written once")
-    if code == "RequestTimeTooSkewed":
-        return StoreDenied("the store refuses the request", on=on, why=why, hint="set this machine's clock")
     if status in (401, 403) or code in _DENIED:
+        skewed = code == "RequestTimeTooSkewed"
+        advice = "check the store's access key and secret, and what they may do with this bucket"
         return StoreDenied(
-            "the store refuses the credentials", on=on, why=why,
-            hint="check the store's access key and secret, and what they may do with this bucket",
-        )  # fmt: skip
+            "the store refuses the credentials", on=on, why=why, hint="set this machine's clock" if skewed else advice
+        )
     if status >= 500 or status in (409, 429) or code in _PASSING:
         return StoreUnavailable("the store could not do it now", on=on, why=why, hint="try again")
     if status == 404:
