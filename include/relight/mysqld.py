@@ -258,12 +258,3 @@ def gtid_history_reset_statement(session: Session) -> str:
     version = str(session.value("SELECT VERSION()")).split("-")[0]
     major, minor = (int(part) for part in version.split(".")[:2])
     return "RESET BINARY LOGS AND GTIDS" if (major, minor) >= (8, 2) else "RESET MASTER"
-
-
-def scratch_boot(
-    server: Server, login: Login, datadir: Path, *, timeout: float = 300
-) -> contextlib.AbstractContextManager[Session]:
-    """See :func:`relight.scratch.scratch_boot`."""
-    from relight import scratch
-
-    return scratch.scratch_boot(server, login, datadir, timeout=timeout)

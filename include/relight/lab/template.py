@@ -19,6 +19,7 @@ from relight.fleet import ProcessControl, Server
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.place import Place
+from relight.scratch import scratch_boot
 from relight.session import Session
 
 _RECIPE = "1"
@@ -95,7 +96,7 @@ def _make(folder: Path, mysql: MySQL, logins: Logins) -> None:
          f"--datadir={data}", *mysqld.run_as_options(server), f"--log-error={folder}/initialize.log"],
         timeout=300,
     )  # fmt: skip
-    with mysqld.scratch_boot(server, Login("root", ""), data) as session:
+    with scratch_boot(server, Login("root", ""), data) as session:
         _make_accounts(session, logins)
     for path in [data / "auto.cnf", *data.glob("binlog.*")]:
         path.unlink(missing_ok=True)
