@@ -85,6 +85,7 @@ def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: 
     arguments += [f"--datadir={datadir or server.datadir}", *run_as_options(server), *options]
     log = server.workdir / f"{server.name}.mysqld.out"
     log.parent.mkdir(parents=True, exist_ok=True)
+    _remove_lock_of_dead_server(server.socket)
     try:
         with log.open("ab") as output:
             return subprocess.Popen(
@@ -93,6 +94,18 @@ def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: 
             )  # fmt: skip
     except OSError as error:
         raise ServerStartFailed("mysqld cannot be started", on=server.name, why=str(error)) from None
+
+
+def _remove_lock_of_dead_server(socket: Path) -> None:
+    """A killed mysqld leaves the lock file of its socket behind, which names its process id.
+
+    The next one refuses to start for as long as that id is taken, be it by a zombie: those stay
+    for a while, or for ever, in containers whose first process collects them late or never.
+    """
+    lock = socket.with_name(socket.name + ".lock")
+    with contextlib.suppress(OSError, ValueError):  # no lock, or not one of mysqld's: nothing to help
+        if not _alive(int(lock.read_text(encoding="ascii"))):
+            lock.unlink()
 
 
 def run_as_options(server: Server) -> list[str]:

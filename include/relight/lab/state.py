@@ -119,7 +119,9 @@ def mark(pid: int) -> str:
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(pid, os.WNOHANG)  # one of ours that ended stays a zombie until it is waited for
     stat = _stat(pid)
-    return f"{_BOOT.read_text().strip()}:{stat[19]}" if stat and stat[0] != "Z" else ""
+    # One of ours that is still a zombie has threads that are about to end: it is not gone yet.
+    gone = not stat or (stat[0] == "Z" and int(stat[1]) != os.getpid())
+    return "" if gone else f"{_BOOT.read_text().strip()}:{stat[19]}"
 
 
 def _stat(pid: int) -> list[str]:
