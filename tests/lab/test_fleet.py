@@ -21,7 +21,7 @@ from relight.lab.mysql import MySQL
 from relight.lab.place import Place
 from relight.lab.state import State, mark
 from relight.session import connect
-from tests.support.watchdog import running_below
+from tests.support.watchdog import end_all_below, running_below
 
 CLI = [sys.executable, "-c", "from relight.cli.lab import app; app()"]
 
@@ -51,7 +51,7 @@ def place(watched: Path, mysql: MySQL) -> Iterator[Place]:
         place.mysql.symlink_to(mysql.mysqld.parents[1])
     lab(place, "up")
     yield place
-    lab(place, "down")
+    end_all_below(place.root)
 
 
 def test_two_shards_of_three_replicate(place: Place) -> None:
