@@ -191,7 +191,7 @@ def test_the_commands_print_json_that_is_valid_and_complete(relight: Relight, ba
     assert planned["segments"]
     assert planned["server"] == "source"
     (shipped,) = json.loads(relight("backup", "logs", "shard-1", "--json").stdout)
-    assert shipped["files"] == 0
+    assert shipped["unshipped_transactions"] == 0
     (taken,) = json.loads(relight("backup", "full", "--all", "--json").stdout)
     assert taken["rows"] >= 2
 

@@ -110,12 +110,17 @@ def _read(site: Site, shard: Shard, scratch: Session) -> _Booted:
     label = f"{shard.name}: tables checked"
     site.progress.start(label, len(schema.engines(scratch)))
     tables = schema.read_tables(scratch, lambda _: site.progress.advance(label, 1))
-    scratch.run("RESET REPLICA ALL")
+    scratch.run(_forget_source_statement(str(scratch.value("SELECT VERSION()"))))
     events, notes = _events(site, shard, schema.event_status(scratch))
     return _Booted(
         gtids=GtidSet.parse(str(scratch.value("SELECT @@GLOBAL.gtid_executed"))),
         databases=schema.databases(scratch), tables=tables, events=events, notes=notes,
     )  # fmt: skip
+
+
+def _forget_source_statement(version: str) -> str:
+    number = tuple(int(part) for part in version.partition("-")[0].split(".")[:3])
+    return "RESET REPLICA ALL" if number >= (8, 0, 22) else "RESET SLAVE ALL"
 
 
 def _events(site: Site, shard: Shard, status: dict[schema.TableName, str]) -> tuple[tuple[Event, ...], tuple[str, ...]]:
