@@ -73,8 +73,9 @@ def test_the_rest_of_an_interrupted_install_is_not_used(tmp_path: Path, mysql: M
     [
         ("sources.list.d/debian.sources", "Types: deb\nURIs: http://mirror.example/debian/\nSuites: bookworm\n",
          "http://mirror.example/debian"),
-        ("sources.list.d/debian.sources", "# http://old.example/debian\nTypes: deb\n"
-         "URIs: http://s.example/debian-security http://m.example/debian\n", "http://m.example/debian"),
+        ("sources.list.d/debian.sources",
+         "# http://old.example/debian\nURIs: http://s.example/debian-security http://m.example/debian\n",
+         "http://m.example/debian"),
         ("sources.list", "deb [arch=amd64] http://classic.example/debian bookworm main\n", "http://classic.example/debian"),
         ("sources.list", "# deb http://no.example/debian x main\n", "http://deb.debian.org/debian"),
         ("sources.list", "deb https://packages.example.com/apt cloud main\n", "http://deb.debian.org/debian"),

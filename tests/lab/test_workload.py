@@ -157,7 +157,8 @@ def test_a_writer_killed_in_the_middle_leaves_a_ledger_that_still_agrees(
         schema.create(session)
     ledger = tmp_path / "shard.tsv"
     program = (
-        "import sys; from pathlib import Path; from relight.credentials import Login; from relight.fleet import Server; "
+        "import sys; from pathlib import Path; from relight.credentials import Login; "
+        "from relight.fleet import Server; "
         "from relight.lab.workload import Workload; "
         "e = sys.stdin.readline().split(); app, admin = Login(e[0], e[1]), Login(e[2], e[3]); "
         "Workload(Server.model_validate_json(sys.argv[1]), app, admin, Path(sys.argv[2])).start().wait_for(10**9, 100)"
