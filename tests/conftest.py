@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,13 @@ def watched() -> Iterator[Path]:
     """A folder with a short path. What runs in it is killed when the tests end, however they end."""
     folder = Path(tempfile.mkdtemp(prefix="relight-", dir="/tmp"))
     guard = subprocess.Popen(
-        [sys.executable, watchdog.__file__, str(folder)], stdin=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, watchdog.__file__, str(folder), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     yield folder
     watchdog.end_all_below(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    watchdog.remove(folder)
     guard.kill()
     guard.wait()
 

@@ -1,7 +1,7 @@
 """Ends what a test run left running, also when the run itself is killed.
 
-``python watchdog.py FOLDER`` waits until its parent is gone, kills every process that works in or
-has files open below FOLDER (a folder that only the parent's tests use), and removes it.
+``python watchdog.py FOLDER PARENT`` waits until its parent, whose id is given, is gone, kills every
+process that works in or has files open below FOLDER (which only the parent's tests use), and removes it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ import time
 from pathlib import Path
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, parent: int) -> None:
     """Wait for the parent's end, then clean up."""
-    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.2)
     end_all_below(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove the folder, also if something that was just killed still adds to it."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def end_all_below(folder: Path) -> None:
@@ -63,4 +71,4 @@ def _paths(process: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
