@@ -109,8 +109,8 @@ def test_the_databases_have_every_kind_of_thing(place: Place) -> None:
         assert all_of("extra) FROM information_schema.columns WHERE true") >= {"virtual generated", "stored generated"}
         without_key = (
             "SELECT COUNT(*) FROM information_schema.tables t WHERE table_schema = 'orders' "
-            "AND table_type = 'BASE TABLE' AND NOT EXISTS (SELECT 1 FROM information_schema.columns c WHERE c.table_schema = t.table_schema "
-            "AND c.table_name = t.table_name AND c.column_key = 'PRI')"
+            "AND table_type = 'BASE TABLE' AND NOT EXISTS (SELECT 1 FROM information_schema.columns c "
+            "WHERE c.table_schema = t.table_schema AND c.table_name = t.table_name AND c.column_key = 'PRI')"
         )
         assert session.value(without_key) >= 1
         rules = session.rows("SELECT DISTINCT delete_rule FROM information_schema.referential_constraints")
