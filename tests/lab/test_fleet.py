@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from relight import mysqld
 from relight.fleet import Server, load_fleet
 from relight.lab import secrets
 from relight.lab.fleet import mysqlds_below
 from relight.lab.mysql import MySQL
 from relight.lab.place import Place
 from relight.lab.state import State, mark
-from relight.session import connect
+from relight.server import mysqld
+from relight.server.session import connect
 from tests.support.watchdog import end_all_below, running_below
 
 CLI = [sys.executable, "-c", "from relight.cli.lab import app; app()"]

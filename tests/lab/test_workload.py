@@ -12,7 +12,6 @@ from random import Random
 
 import pytest
 
-from relight import mysqld
 from relight.errors import LabError
 from relight.fleet import Server
 from relight.gtid import Gtid, GtidSet
@@ -22,7 +21,8 @@ from relight.lab.template import Logins
 from relight.lab.tracked import gtid_in
 from relight.lab.transactions import Transactions
 from relight.lab.workload import Pace, Workload
-from relight.session import Session
+from relight.server import mysqld
+from relight.server.session import Session
 from tests.support.servers import DURABLE, Servers, kill
 
 PACE = Pace(threads=3, definitions_every=0.2)
