@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from relight.cli.context import readable_errors
 from relight.errors import LabError
 from relight.gtid import GtidSet
 from relight.lab import fleet, secrets
@@ -38,12 +39,14 @@ Rate = Annotated[
 
 
 @app.command()
+@readable_errors()
 def install() -> None:
     """Get a MySQL server and an S3 server, below .lab, unless they are there."""
     installing.install(Place.find(), _say("setup"))
 
 
 @app.command()
+@readable_errors()
 def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier fleet and its backups first.")] = False,
 ) -> None:
@@ -54,12 +57,14 @@ def up(
 
 
 @app.command()
+@readable_errors()
 def down() -> None:
     """Stop everything that the lab started. The data stay."""
     fleet.down(Place.find(), _say("lab"))
 
 
 @app.command()
+@readable_errors()
 def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Show what runs."""
     found = lab_status(Place.find())
@@ -70,6 +75,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 @app.command()
+@readable_errors()
 def destroy(shard: Annotated[str, typer.Argument(help="The shard to lose.")]) -> None:
     """Kill all servers of a shard and empty their data directories, as a reinstall script would."""
     place = Place.find()
@@ -78,6 +84,7 @@ def destroy(shard: Annotated[str, typer.Argument(help="The shard to lose.")]) ->
 
 
 @app.command()
+@readable_errors()
 def check(
     shard: ShardName,
     gtids: Annotated[str | None, typer.Option(help="Only these transactions are expected; all if left out.")] = None,
@@ -93,6 +100,7 @@ def check(
 
 
 @workload.command()
+@readable_errors()
 def start(shard: ShardName, threads: Threads = 4, rate: Rate = None) -> None:
     """Begin to write in the background."""
     place = Place.find()
@@ -108,6 +116,7 @@ def start(shard: ShardName, threads: Threads = 4, rate: Rate = None) -> None:
 
 
 @workload.command()
+@readable_errors()
 def stop(shard: ShardName) -> None:
     """End the one in the background; what it has under way is finished first."""
     ended = State(Place.find().state_file).end(_job(shard), grace=30)
@@ -115,6 +124,7 @@ def stop(shard: ShardName) -> None:
 
 
 @workload.command()
+@readable_errors()
 def run(
     shard: ShardName,
     threads: Threads = 4,
