@@ -27,5 +27,5 @@ with DAG(
     max_active_runs=1,
 ):
     BackupOperator.partial(
-        task_id="ship", step="relight.segments.ship_segments", map_index_template="{{ task.shard }}"
+        task_id="ship", step="relight.steps.segments.ship_segments", map_index_template="{{ task.shard }}"
     ).expand(shard=ShardsOperator(task_id="shards").output)

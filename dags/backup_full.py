@@ -28,5 +28,5 @@ with DAG(
     max_active_runs=1,
 ):
     BackupOperator.partial(
-        task_id="snapshot", step="relight.snapshot.take_snapshot", map_index_template="{{ task.shard }}"
+        task_id="snapshot", step="relight.steps.snapshot.take_snapshot", map_index_template="{{ task.shard }}"
     ).expand(shard=ShardsOperator(task_id="shards").output)

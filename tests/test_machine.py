@@ -8,14 +8,14 @@ from types import ModuleType
 
 import pytest
 
-from relight import mysqld
 from relight.credentials import EnvironmentCredentials
 from relight.errors import StatementFailed
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.lab.mysql import MySQL
 from relight.lab.ports import free_ports
 from relight.lab.state import end_processes, mark
-from relight.session import connect
+from relight.server import mysqld
+from relight.server.session import connect
 
 SCRIPT = Path(__file__).resolve().parents[1] / "include" / "deploy" / "machine.py"
 LOGINS = EnvironmentCredentials(

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from relight import mysqld
 from relight.errors import GuardRefused, PromotionRefused, RelightError, ValidationFailed
 from relight.fleet import Server
-from relight.promote import promote
+from relight.planning.target import Target
 from relight.recover import recover
 from relight.run_files import load_verdicts
-from relight.segments import ship_segments
-from relight.session import Session
+from relight.server import mysqld
+from relight.server.session import Session
+from relight.server.table_checksums import checksums
 from relight.site import Run, Site
-from relight.snapshot import take_snapshot
-from relight.stepping import load_records
-from relight.table_checksums import checksums
-from relight.target import Target
-from relight.validate import judge, validate_database
+from relight.steps.promote import promote
+from relight.steps.segments import ship_segments
+from relight.steps.snapshot import take_snapshot
+from relight.steps.stepping import load_records
+from relight.steps.validate import judge, validate_database
 from tests.support.servers import Servers, kill
 
 

@@ -19,11 +19,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from relight import command, mysqld
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import RelightError
 from relight.fleet import Fleet, Server, load_fleet
-from relight.session import connect
+from relight.server import command, mysqld
+from relight.server.session import connect
 
 COMMON_OPTIONS = Path(__file__).with_name("my.cnf")
 

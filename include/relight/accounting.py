@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from relight.manifest import Value
+from relight.backups.manifest import Value
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from relight.errors import LaneBlocked, RelightError
-from relight.inspect_target import inspect_target
-from relight.lanes import LanesSummary, plan_lanes
-from relight.planning import plan_run
-from relight.promote import promote
-from relight.replay import ReplaySummary, replay_group
-from relight.replicas import rebuild_replica
-from relight.report import ReportSummary, write_report
-from relight.restore import restore_snapshot
 from relight.site import Run, Site
-from relight.split import split_segment
-from relight.teardown import tear_down
-from relight.validate import judge, validate_database
+from relight.steps.inspect_target import inspect_target
+from relight.steps.lanes import LanesSummary, plan_lanes
+from relight.steps.plan import plan_run
+from relight.steps.promote import promote
+from relight.steps.replay import ReplaySummary, replay_group
+from relight.steps.replicas import rebuild_replica
+from relight.steps.report import ReportSummary, write_report
+from relight.steps.restore import restore_snapshot
+from relight.steps.split import split_segment
+from relight.steps.teardown import tear_down
+from relight.steps.validate import judge, validate_database
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -45,19 +45,19 @@ STEPS = (
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
-    """Bring a shard back, or rehearse it. A report is written in any case.
+    """Bring a shard back, or rehearse it. A report is written, and a rehearsal torn down, in any case.
 
-    :raises RelightError: the step that failed. Run again with the same run id, it goes on there.
+    :raises RelightError: the step that failed. Run again with the same run id, a restore goes on there.
     """
     try:
         _rebuild(site, run, workers)
-        if run.mode == "rehearse":
-            tear_down(site, run)
-        else:
+        if run.mode == "promote":
             _back_into_service(site, run, workers)
     except RelightError as failure:
-        _report_failure(site, run, failure)
+        _wind_up_after(failure, site, run)
         raise
+    if run.mode == "rehearse":
+        tear_down(site, run)
     return write_report(site, run)
 
 
@@ -103,9 +103,11 @@ def _side_by_side(workers: int, work: Callable[[K], T], keys: range | list[K] | 
     return [one.result() for one in running]
 
 
-def _report_failure(site: Site, run: Run, failure: RelightError) -> None:
-    try:
-        write_report(site, run)
-    except RelightError as second:
-        # The first error is the one that matters; this one is said, not raised.
-        site.progress.say(f"no report was written after {failure.what!r}: {second}")
+def _wind_up_after(failure: RelightError, site: Site, run: Run) -> None:
+    """The first error is the one that matters; what else goes wrong now is said, not raised."""
+    endings = [tear_down, write_report] if run.mode == "rehearse" else [write_report]
+    for ending in endings:
+        try:
+            ending(site, run)
+        except RelightError as second:
+            site.progress.say(f"after {failure.what!r}: {second}")

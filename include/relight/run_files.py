@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from relight.accounting import Operation
+from relight.backups.manifest import GtidField, Value
 from relight.errors import PlanError, ValidationFailed
-from relight.manifest import GtidField, Value
-from relight.splitter import Tie
+from relight.lane.splitter import Tie
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 

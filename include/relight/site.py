@@ -8,13 +8,13 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from relight.backups.manifest import Value
 from relight.credentials import Credentials, Login
 from relight.errors import FleetError
 from relight.fleet import Fleet, Server, Shard
-from relight.manifest import Value
+from relight.planning.target import Target
 from relight.progress import Progress
 from relight.store.base import Store
-from relight.target import Target
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk.module_loading import import_string
 
+from relight.backups.manifest import Value
 from relight.errors import LaneBlocked, RelightError
-from relight.manifest import Value
 from relight.site import Run
 from relight_airflow import claim, request, work
 from relight_airflow.place import fleet, open_site
@@ -45,12 +45,12 @@ class RelightOperator(BaseOperator):
     def on_kill(self) -> None:
         """End what this task left running on servers and on this machine, then the task itself.
 
-        SIGKILL cannot be handled: there the kernel ends the children (see relight.command), and
+        SIGKILL cannot be handled: there the kernel ends the children (see relight.server.command), and
         the servers roll back what was not committed.
         """
         import psutil
 
-        from relight.session import kill_open_sessions
+        from relight.server.session import kill_open_sessions
 
         kill_open_sessions()
         own = os.getsid(0)

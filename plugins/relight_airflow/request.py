@@ -13,8 +13,8 @@ from airflow.sdk import Param
 
 from relight.errors import FleetError, TargetError
 from relight.fleet import Fleet
+from relight.planning.target import Target
 from relight.site import Run
-from relight.target import Target
 from relight_airflow.place import fleet
 
 IN_TURN = "in turn"

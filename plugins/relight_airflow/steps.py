@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """``default_args`` of every DAG."""
 
-REPLAY = "relight.replay.replay_group"
+REPLAY = "relight.steps.replay.replay_group"
 
 LAST_RESORT: dict[str, Any] = {"trigger_rule": "all_done"}
 """For what is done whether or not the steps before succeeded."""
@@ -45,25 +45,25 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     With ``only_rehearse`` the DAG has no task that could promote, whatever its parameters say.
     """
     check = CheckOperator(task_id=CHECK, mode="rehearse" if only_rehearse else None, max_active_tis_per_dag=1)
-    plan = StepOperator(task_id="plan", step="relight.planning.plan_run", fan_out="segments")
-    guard = StepOperator(task_id="guard", step="relight.inspect_target.inspect_target")
-    snapshot = StepOperator(task_id="restore_snapshot", step="relight.restore.restore_snapshot")
-    split = _mapped("split", "relight.split.split_segment", over=plan)
-    lanes = StepOperator(task_id="plan_lanes", step="relight.lanes.plan_lanes", fan_out="lane_groups")
+    plan = StepOperator(task_id="plan", step="relight.steps.plan.plan_run", fan_out="segments")
+    guard = StepOperator(task_id="guard", step="relight.steps.inspect_target.inspect_target")
+    snapshot = StepOperator(task_id="restore_snapshot", step="relight.steps.restore.restore_snapshot")
+    split = _mapped("split", "relight.steps.split.split_segment", over=plan)
+    lanes = StepOperator(task_id="plan_lanes", step="relight.steps.lanes.plan_lanes", fan_out="lane_groups")
     replay = _mapped("replay", REPLAY, over=lanes, kind=ReplayOperator)
     put_off = PutOffOperator(task_id="replay_put_off", step=REPLAY, results=replay.output)
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
-    validate = _mapped("validate", "relight.validate.validate_database", over=databases)
-    judge = StepOperator(task_id="judge", step="relight.validate.judge")
+    validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
+    judge = StepOperator(task_id="judge", step="relight.steps.validate.judge")
     chain(check, plan, guard, snapshot, split, lanes, replay, put_off, validate, judge)
     chain(lanes, databases, validate)
 
     last = judge if only_rehearse else _promotion(after=judge)
     # The step itself refuses what another run has built, so this may follow a failure.
     tear_down = StepOperator(
-        task_id="tear_down", step="relight.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT
+        task_id="tear_down", step="relight.steps.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT
     )
-    report = StepOperator(task_id="report", step="relight.report.write_report", needs="plan", **LAST_RESORT)
+    report = StepOperator(task_id="report", step="relight.steps.report.write_report", needs="plan", **LAST_RESORT)
     chain(last, tear_down, report)
     # A failure before `last` reaches it as upstream_failed, so these three say it all.
     watcher = WatcherOperator(task_id="watcher", trigger_rule="one_failed", retries=0)
@@ -71,8 +71,10 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
 
 
 def _promotion(*, after: StepOperator) -> MappedOperator:
-    promote = StepOperator(task_id="promote", step="relight.promote.promote", modes=("promote",), fan_out="replicas")
-    replicas = _mapped("replicas", "relight.replicas.rebuild_replica", over=promote)
+    promote = StepOperator(
+        task_id="promote", step="relight.steps.promote.promote", modes=("promote",), fan_out="replicas"
+    )
+    replicas = _mapped("replicas", "relight.steps.replicas.rebuild_replica", over=promote)
     chain(after, promote, replicas)
     return replicas
 

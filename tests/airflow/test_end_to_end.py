@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from relight import mysqld
-from relight.catalog import load_catalog
+from relight.backups.catalog import load_catalog
 from relight.credentials import EnvironmentCredentials
 from relight.errors import LabError
 from relight.fleet import Fleet, Shard, StoreSettings
@@ -28,7 +27,8 @@ from relight.lab.ledger import check_ledger
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
 from relight.lab.workload import Pace, Workload
-from relight.session import connect
+from relight.server import mysqld
+from relight.server.session import connect
 from relight.store.s3 import open_store
 from tests.airflow.conftest import PROJECT
 from tests.conftest import environment_of

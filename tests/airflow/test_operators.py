@@ -18,7 +18,7 @@ import pytest
 from relight.credentials import Login
 from relight.errors import GuardRefused, LaneBlocked, ObjectCorrupt, RelightError, ServerUnreachable, StoreUnavailable
 from relight.fleet import Server
-from relight.session import connect
+from relight.server.session import connect
 from tests.airflow.conftest import PROJECT
 
 
@@ -92,8 +92,8 @@ import json, signal, subprocess, sys, threading, time
 from pathlib import Path
 from relight.credentials import Login
 from relight.fleet import Server
-from relight.session import connect
-from relight import command
+from relight.server.session import connect
+from relight.server import command
 from relight_airflow.operators import StepOperator
 
 arguments = json.loads(sys.argv[1])

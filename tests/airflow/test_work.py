@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relight.planning.target import Target
 from relight.site import Run
-from relight.target import Target
 
 RUN = Run(run_id="r", shard="shard-1", target=Target(kind="latest"))
 

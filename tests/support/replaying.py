@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relight import lane_progress, mysqld
-from relight.applier import LaneApplier, after
+from relight.backups.manifest import SnapshotManifest
 from relight.credentials import Login
 from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
-from relight.lanes import make_lanes
-from relight.manifest import SnapshotManifest
+from relight.lane import lane_progress
+from relight.lane.applier import LaneApplier, after
+from relight.lane.stream import StreamReader, portions
 from relight.run_files import Lane, Lanes, SplitResult
-from relight.session import Session, connect
-from relight.split import split_log
-from relight.stream import StreamReader, portions
-from relight.table_checksums import checksums
+from relight.server import mysqld
+from relight.server.session import Session, connect
+from relight.server.table_checksums import checksums
+from relight.steps.lanes import make_lanes
+from relight.steps.split import split_log
 from tests.support.servers import Servers
 
 

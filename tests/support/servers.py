@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relight import mysqld
 from relight.credentials import Login
 from relight.fleet import ProcessControl, Server
 from relight.lab.fleet import follow, mysqlds_below
@@ -17,7 +16,8 @@ from relight.lab.options import write_options
 from relight.lab.ports import free_ports
 from relight.lab.state import end_processes, mark
 from relight.lab.template import Template
-from relight.session import Session, connect
+from relight.server import mysqld
+from relight.server.session import Session, connect
 
 FAST = {"innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-redo-log-capacity": "16M"}
 """The last commits may be lost when the server is killed (seen: with 2 just as with 0): see DURABLE."""

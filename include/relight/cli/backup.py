@@ -10,13 +10,13 @@ from typing import Annotated, TypeVar
 import typer
 from rich.table import Table
 
+from relight.backups.manifest import Value
 from relight.cli.context import FAILED, open_site, readable_errors
 from relight.cli.tables import console, size
 from relight.errors import RelightError
-from relight.manifest import Value
-from relight.segments import ShippedSummary, ship_segments
 from relight.site import Site
-from relight.snapshot import SnapshotSummary, take_snapshot
+from relight.steps.segments import ShippedSummary, ship_segments
+from relight.steps.snapshot import SnapshotSummary, take_snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Take backups: full ones, and the binary logs since.")
 

@@ -24,7 +24,7 @@ from relight.lab.schema import DATABASES
 from relight.lab.state import State
 from relight.lab.status import LabStatus, lab_status
 from relight.lab.workload import Pace, Workload
-from relight.session import connect
+from relight.server.session import connect
 
 app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
 

@@ -11,11 +11,11 @@ import typer
 from relight.cli import backup, demo, lab, planning
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
+from relight.planning.target import Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
-from relight.target import Target
-from relight.validate import judge, validate_database
+from relight.steps.validate import judge, validate_database
 
 app = typer.Typer(
     name="relight", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

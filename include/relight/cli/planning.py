@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from relight.catalog import Catalog, load_catalog
+from relight.backups.catalog import Catalog, load_catalog
+from relight.backups.manifest import SegmentManifest
+from relight.backups.reach import Reach, reaches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, size
-from relight.manifest import SegmentManifest
-from relight.plan import Plan
-from relight.reach import Reach, reaches
-from relight.resolve import make_plan
+from relight.planning.plan import Plan
+from relight.planning.resolve import make_plan
+from relight.planning.target import Target
+from relight.planning.unreachable import at, text_of
 from relight.site import Run
-from relight.target import Target
-from relight.unreachable import at, text_of
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")

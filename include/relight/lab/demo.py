@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from relight import lane_progress
-from relight.catalog import load_catalog
+from relight.backups.catalog import load_catalog
 from relight.errors import LabError, RelightError
 from relight.fleet import Shard
 from relight.gtid import GtidSet
@@ -22,10 +21,11 @@ from relight.lab.ledger import LedgerVerdict, check_ledger
 from relight.lab.place import Place
 from relight.lab.schema import DATABASES
 from relight.lab.workload import Pace, Workload
+from relight.lane import lane_progress
 from relight.progress import Progress
-from relight.report import Report
-from relight.session import connect
+from relight.server.session import connect
 from relight.site import Site
+from relight.steps.report import Report
 
 _WRITES = 4000
 """Commits per shard before the full backup, between it and each shipping of logs, and after the last one."""

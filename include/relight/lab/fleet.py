@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from relight import mysqld
 from relight.credentials import Login
 from relight.errors import LabError
 from relight.fleet import Fleet, Server, Shard, load_fleet
@@ -21,7 +20,8 @@ from relight.lab.ports import is_free
 from relight.lab.s3 import S3Server
 from relight.lab.state import State, end_processes, mark
 from relight.lab.template import Template, ensure_template
-from relight.session import connect
+from relight.server import mysqld
+from relight.server.session import connect
 
 Say = Callable[[str], None]
 

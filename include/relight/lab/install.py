@@ -14,11 +14,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from relight import command
 from relight.errors import CommandFailed, LabError
 from relight.lab import mysql, s3
 from relight.lab.mysql import MySQL
 from relight.lab.place import Place
+from relight.server import command
 
 Say = Callable[[str], None]
 

@@ -20,7 +20,7 @@ from typing import Literal
 
 from relight.errors import LabError
 from relight.gtid import Gtid, GtidSet
-from relight.session import Session, quoted
+from relight.server.session import Session, quoted
 
 Kind = Literal["begun", "committed", "unknown", "rolled-back", "ddl", "ended"]
 _KINDS = ("begun", "committed", "unknown", "rolled-back", "ddl", "ended")

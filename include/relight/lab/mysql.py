@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relight import command
 from relight.errors import CommandFailed, LabError
 from relight.lab.place import Place
+from relight.server import command
 
 OLDEST = (8, 0, 17)
 """The first version with the clone plugin."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from relight import mysqld
 from relight.credentials import Login
 from relight.errors import ServerUnreachable
 from relight.fleet import Fleet, Server
@@ -15,7 +14,8 @@ from relight.lab.fleet import has_data, lab_fleet
 from relight.lab.layout import all_servers
 from relight.lab.place import Place
 from relight.lab.state import State
-from relight.session import Session, connect
+from relight.server import mysqld
+from relight.server.session import Session, connect
 
 Condition = Literal["writable", "read-only", "closed", "starting", "down", "no data"]
 

@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from relight import command, mysqld
 from relight.credentials import Login
 from relight.fleet import ProcessControl, Server
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.place import Place
-from relight.scratch import scratch_boot
-from relight.session import Session
+from relight.server import command, mysqld
+from relight.server.scratch import scratch_boot
+from relight.server.session import Session
 
 _RECIPE = "1"
 """Changed whenever the template's content is: an older one is made anew."""

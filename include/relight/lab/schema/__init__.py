@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relight.session import Session
+from relight.server.session import Session
 
 DATABASES = ("orders", "accounts", "media")
 

@@ -1,0 +1,140 @@
+"""Which segments follow a snapshot, in which order, and where they break off.
+
+A segment can be replayed once everything that its server had executed before it is there, and is
+worth replaying while it holds something that is not. After a failover the logs of two servers
+overlap; whatever is there already is skipped.
+
+A failover may leave transactions behind that the new source never got. They are in the old one's
+logs, and replaying them would mix two histories; so a chain keeps to the history of one server.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict, deque
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from relight.backups.manifest import SegmentManifest
+from relight.errors import PlanError
+from relight.gtid import Gtid, GtidSet
+
+
+@dataclass(frozen=True)
+class Link:
+    """A segment of the chain, and what is taken from it: transactions that are not there yet."""
+
+    segment: SegmentManifest
+    take: GtidSet
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The segments from a snapshot on, as far as they go."""
+
+    start: GtidSet
+    links: tuple[Link, ...]
+    end: GtidSet
+    """What is there after the last link."""
+    beyond: tuple[SegmentManifest, ...]
+    """Segments with more to give that cannot be reached, the nearest first."""
+    damaged: tuple[SegmentManifest, ...]
+    """Segments that would lead further if their objects were there."""
+    left_out: GtidSet
+    """Transactions that belong to another history."""
+
+    @property
+    def missing(self) -> GtidSet:
+        """What lies between the end of the chain and the nearest segment beyond it."""
+        return self.beyond[0].previous_gtids - self.end if self.beyond else GtidSet()
+
+
+def history(segment: SegmentManifest) -> GtidSet:
+    """Everything its server had executed at the end of the segment."""
+    return segment.previous_gtids | segment.gtids
+
+
+def newest_history(segments: Sequence[SegmentManifest]) -> GtidSet | None:
+    """The history of the server that wrote last; None without segments.
+
+    :raises PlanError: by commit time it is one server and by time of shipping another, and each has
+        transactions that the other does not know.
+    """
+    written = [segment for segment in segments if segment.last_commit]
+    if not written:
+        return None
+    by_commit = max(written, key=lambda s: (s.last_commit, history(s).count()))
+    by_shipping = max(written, key=lambda s: (s.shipped_at, history(s).count()))
+    if by_shipping.gtids <= history(by_commit):
+        return history(by_commit)
+    if by_commit.gtids <= history(by_shipping):
+        return history(by_shipping)
+    tips = " or ".join(f"--target gtid:{last_gtid(segment.gtids)}" for segment in (by_commit, by_shipping))
+    raise PlanError(
+        "two servers wrote histories that exclude each other", on=by_commit.shard,
+        why=f"{by_commit.server_uuid} has the newest commits and {by_shipping.server_uuid} was shipped last",
+        hint=f"say which one to follow: {tips}",
+    )  # fmt: skip
+
+
+def last_gtid(gtids: GtidSet) -> Gtid:
+    """The highest number of the first stream: the last transaction where there is one stream."""
+    stream = min(gtids.streams)
+    return Gtid(stream, gtids.streams[stream][-1][1])
+
+
+def follow(
+    start: GtidSet, segments: Sequence[SegmentManifest], within: GtidSet | None = None, lost: Container[str] = ()
+) -> Chain:
+    """The chain from the transactions ``start`` on.
+
+    :param within: only transactions of this history are taken.
+    :param lost: keys of segments that are not there any more.
+    """
+    limit = within | start if within is not None else None
+    queues = _by_server([segment for segment in segments if segment.key not in lost], limit)
+    end, links = start, list[Link]()
+    queue: _Queue | None = None
+    while found := _next(queue, queues, end):
+        queue, place = found
+        segment, wanted = queue[place]
+        del queue[place]
+        links.append(Link(segment, wanted - end))
+        end = end | wanted
+    beyond = [segment for queue in queues for segment, wanted in queue if wanted - end]
+    beyond.sort(key=lambda segment: ((segment.previous_gtids - end).count(), segment.previous_gtids.count()))
+    damaged = [segment for segment in segments if segment.key in lost and _wanted(segment, limit) - end]
+    other = [segment.gtids - limit for segment in segments] if limit is not None else []
+    left_out = functools.reduce(GtidSet.__or__, other, GtidSet())
+    return Chain(start, tuple(links), end, tuple(beyond), tuple(damaged), left_out)
+
+
+_Queue = deque[tuple[SegmentManifest, GtidSet]]
+"""What one server shipped, oldest first, each with what is wanted of it."""
+
+
+def _by_server(segments: Iterable[SegmentManifest], within: GtidSet | None) -> list[_Queue]:
+    servers: dict[str, _Queue] = defaultdict(deque)
+    # File numbers begin anew when a server's logs are reset; what was executed before only grows.
+    for segment in sorted(segments, key=lambda s: (s.previous_gtids.count(), s.file)):
+        servers[segment.server_uuid].append((segment, _wanted(segment, within)))
+    # The server that wrote last leads furthest, with the fewest files to fetch.
+    return sorted(servers.values(), key=lambda queue: history(queue[-1][0]).count(), reverse=True)
+
+
+def _wanted(segment: SegmentManifest, within: GtidSet | None) -> GtidSet:
+    return segment.gtids if within is None else segment.gtids & within
+
+
+def _next(current: _Queue | None, queues: list[_Queue], end: GtidSet) -> tuple[_Queue, int] | None:
+    """The next segment to take: of the same server, else of another; None where the chain ends."""
+    for queue in [current, *queues] if current is not None else queues:
+        while queue and queue[0][1] <= end:
+            queue.popleft()
+        if queue and queue[0][0].previous_gtids <= end:
+            return queue, 0
+    for queue in queues:
+        for place, (segment, wanted) in enumerate(queue):
+            if segment.previous_gtids <= end and not wanted <= end:
+                return queue, place
+    return None

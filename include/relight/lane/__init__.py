@@ -1,0 +1,1 @@
+"""Lanes: what splits a log by database, and what applies one stream exactly once."""

@@ -1,0 +1,55 @@
+"""Turns logged statements into what a session must send, with the standard ``mysqlbinlog``.
+
+It knows every detail of a statement's context (SQL mode, character sets, time zone, default
+database, user variables) for every server version; rewriting that here would be guessing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from relight.binlog.compose import as_log_file
+from relight.server import command
+
+_LEFT_OUT = (
+    b"/*!\\C",  # tells the mysql client, not the server, the character set
+    b"/*!50616 SET @@SESSION.GTID_NEXT",  # the session has it, and inside a transaction it cannot be set
+)
+
+
+def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]) -> list[bytes]:
+    """The statements that have the effect of the events, context first.
+
+    :raises CommandFailed: mysqlbinlog could not read them.
+    """
+    with tempfile.NamedTemporaryFile(prefix="relight-", suffix=".binlog") as file:
+        file.write(as_log_file(format_description, events))
+        file.flush()
+        # Row events never come this way, so nothing is lost by not printing them as BINLOG; what
+        # is gained is that the format description is not printed as BINLOG either, which would leave
+        # the session's GTID undetermined (error 1782 on the next statement).
+        text = command.run([mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", file.name])
+    return [s for s in _statements(text) if not s.startswith(_LEFT_OUT)]
+
+
+def _statements(text: bytes) -> Iterator[bytes]:
+    """What stands between the DELIMITER lines; around them mysqlbinlog saves and restores the client's settings."""
+    delimiter = b""
+    collected: list[bytes] = []
+    for line in text.split(b"\n"):
+        if not collected and (line.startswith(b"#") or not line.strip()):
+            continue
+        if not collected and line.startswith(b"DELIMITER "):
+            word = line[len(b"DELIMITER ") :].strip()
+            delimiter = b"" if word == b";" else word
+            continue
+        if not delimiter:
+            continue
+        collected.append(line)
+        if line.endswith(delimiter):
+            statement = b"\n".join(collected)[: -len(delimiter)].strip()
+            collected = []
+            if statement:
+                yield statement

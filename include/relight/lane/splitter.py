@@ -1,0 +1,184 @@
+"""Splits the transactions of one binary log by database.
+
+Row changes go to the stream of their table's database. A statement goes to the stream of one
+database, and ties together every database that it may need, so that they share a lane.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relight.accounting import Journal, Unknown
+from relight.binlog import format as f
+from relight.binlog.query import Query, read_query
+from relight.binlog.reader import Event, LogFile
+from relight.binlog.rows import TableMap, count_rows, read_table_map, table_id
+from relight.binlog.transactions import Transaction
+from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
+from relight.lane.statement import effect_of
+from relight.lane.stream import Piece
+
+SERVER_LANE = "mysql"
+"""The database whose stream takes users, roles, grants and whatever belongs to no database."""
+
+Tie = tuple[str, ...] | None
+"""Names that may be databases, which then need one lane; None ties all there are."""
+
+_BRACKETS = (b"BEGIN", b"COMMIT")
+_ATOMIC_CREATE = b"START TRANSACTION"
+"""Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
+
+
+@dataclass
+class _Open:
+    """The piece that is being collected."""
+
+    database: str
+    statement: bool
+    fence: bool
+    events: list[bytes]
+
+
+class Splitter:
+    """Takes transactions in order; hands pieces to ``emit(database, piece)``, and keeps the books."""
+
+    def __init__(self, log: LogFile, emit: Callable[[str, Piece], None]) -> None:
+        self._log = log
+        self._emit = emit
+        self._known_maps: dict[bytes, TableMap] = {}
+        self.journal = Journal()
+        self.ties: set[Tie] = set()
+        self.row_events = 0
+
+    def take(self, number: int, transaction: Transaction) -> None:
+        """Split one transaction, the ``number``-th of its segment.
+
+        :raises UnsupportedEvent: it holds something that cannot be carried.
+        """
+        pieces = self._pieces(transaction)
+        for index, piece in enumerate(pieces):
+            self._emit(
+                piece.database,
+                Piece(number, index, str(transaction.gtid), piece.statement, piece.fence, tuple(piece.events)),
+            )
+
+    def _pieces(self, transaction: Transaction) -> list[_Open]:
+        pieces: list[_Open] = []
+        maps: dict[bytes, tuple[TableMap, bytes]] = {}
+        written: set[tuple[str, bytes]] = set()
+        stage: list[bytes] = []
+        first = self._first_query(transaction)
+        begun = first is not None and first.text == b"BEGIN"
+        savepoints_matter = _rolls_back(transaction)
+        for event in transaction.events:
+            if event.type == f.TABLE_MAP:
+                table = self._table_map(event)
+                if table.table_id not in maps or maps[table.table_id][0] is not table:
+                    written.discard((table.database, table.table_id))
+                maps[table.table_id] = (table, event.data)
+            elif event.type in f.ROWS:
+                table, map_event = self._mapped(event, maps)
+                if not pieces or pieces[-1].database != table.database or pieces[-1].statement:
+                    pieces.append(_Open(table.database, statement=False, fence=False, events=[]))
+                    written.clear()
+                if (table.database, table.table_id) not in written:
+                    pieces[-1].events.append(map_event)
+                    written.add((table.database, table.table_id))
+                pieces[-1].events.append(event.data)
+                self._count(event, table)
+            elif event.type in f.STATEMENT_CONTEXT:
+                stage.append(event.data)
+            elif event.type == f.QUERY:
+                query = self._decoded(event)
+                if query.text in _BRACKETS or (_is_savepoint(query) and not savepoints_matter):
+                    continue
+                self._refuse_what_cannot_be_carried(event, query)
+                fence = not begun or query.text.endswith(_ATOMIC_CREATE)
+                pieces.append(self._statement(query, [*stage, event.data], fence=fence))
+                stage = []
+            elif not (event.type in f.NOT_ABOUT_DATA or event.type == f.XID or event.flags & f.MAY_BE_IGNORED):
+                raise self._unsupported(event, "Relight cannot carry this event")
+        return pieces
+
+    def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
+        effect = effect_of(query.sql, query.database)
+        updated = query.updated or ()
+        named = (operation.database for operation in effect.operations)
+        home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
+        if not fence:
+            # A statement-format change runs triggers and functions that only its source could see.
+            self.ties.add(None)
+            reason = "changed by a statement-format event, which does not say how many rows"
+            self.journal.add(Unknown(database, "", reason) for database in (updated or (home,)))
+        else:
+            self.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
+            self.journal.add(effect.operations)
+        return _Open(home, statement=True, fence=fence, events=events)
+
+    def _refuse_what_cannot_be_carried(self, event: Event, query: Query) -> None:
+        word = query.text[:9].upper()
+        if word.startswith((b"XA ", b"ROLLBACK")) and not query.text.upper().startswith(b"ROLLBACK TO"):
+            raise self._unsupported(event, f"{query.sql[:40]!r} is not supported yet")
+
+    def _count(self, event: Event, table: TableMap) -> None:
+        self.row_events += 1
+        if event.type in f.UPDATES:
+            return
+        try:
+            rows = count_rows(event.type, event.body, table)
+        except (ValueError, IndexError, struct.error) as error:
+            raise self._corrupt(event, str(error)) from None
+        if event.type in f.INSERTS:
+            self.journal.change(table.database, table.table, inserted=rows)
+        else:
+            self.journal.change(table.database, table.table, deleted=rows)
+
+    def _table_map(self, event: Event) -> TableMap:
+        body = event.body
+        key = bytes(body)
+        known = self._known_maps.get(key)
+        if known is None:
+            try:
+                known = self._known_maps[key] = read_table_map(body)
+            except (ValueError, IndexError, struct.error) as error:
+                raise self._corrupt(event, str(error)) from None
+        return known
+
+    def _mapped(self, event: Event, maps: dict[bytes, tuple[TableMap, bytes]]) -> tuple[TableMap, bytes]:
+        found = maps.get(table_id(event.body))
+        if found is None:
+            raise self._corrupt(event, "a rows event without its table map")
+        return found
+
+    def _first_query(self, transaction: Transaction) -> Query | None:
+        for event in transaction.events:
+            if event.type == f.QUERY:
+                return self._decoded(event)
+        return None
+
+    def _decoded(self, event: Event) -> Query:
+        try:
+            return read_query(event)
+        except (struct.error, IndexError, ValueError) as error:
+            raise self._corrupt(event, str(error)) from None
+
+    def _corrupt(self, event: Event, why: str) -> BinlogError:
+        return self._log.error(CorruptEvent, event.position, event.type, why)
+
+    def _unsupported(self, event: Event, why: str) -> BinlogError:
+        problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
+        problem.hint = "restore to just before it (--target gtid:...), then look at it with mysqlbinlog"
+        return problem
+
+
+def _is_savepoint(query: Query) -> bool:
+    start = query.text[:12].upper()
+    return start.startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
+
+
+def _rolls_back(transaction: Transaction) -> bool:
+    return any(
+        event.type == f.QUERY and read_query(event).text[:12].upper() == b"ROLLBACK TO " for event in transaction.events
+    )

@@ -1,0 +1,78 @@
+"""Why a target cannot be reached, and the nearest point that can be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from relight.backups.catalog import Catalog, CatalogSnapshot
+from relight.backups.chain import Chain
+from relight.errors import GapError, ObjectMissing, TargetError
+from relight.planning.target import Target
+
+
+def before_first(target: Target, first: CatalogSnapshot) -> TargetError:
+    """The target is older than the oldest snapshot ``first``."""
+    return TargetError(
+        "the target lies before the first snapshot", on=str(target),
+        why=f"the first one was taken at {text_of(first.reference.taken_at)}",
+        hint=f"the nearest reachable point: {at(first.reference.taken_at)}",
+    )  # fmt: skip
+
+
+def gap(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Target) -> GapError:
+    """The chain breaks off and goes on later."""
+    missing, end = chain.missing, reached(snapshot, chain)
+    behind = [
+        other.reference.taken_at for other in catalog.snapshots
+        if not other.missing and missing <= other.reference.gtids and other.reference.taken_at > end
+    ]  # fmt: skip
+    after = f"; the nearest one after them: {at(min(behind))}" if behind else ""
+    nearest = chain.beyond[0]
+    return GapError(
+        "transactions are missing on the way to the target", on=str(target),
+        why=f"{missing.count()} of them are in no log of the store: {missing}, "
+        f"which come before {nearest.file} of {nearest.server_uuid}",
+        hint=f"the last reachable point before them: {at(end)}{after}",
+    )  # fmt: skip
+
+
+def unknown(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Target) -> TargetError:
+    """Nothing in the catalog knows the transaction."""
+    stream = target.gtid.stream
+    sets = [*(s.gtids for s in catalog.segments), *(s.reference.gtids for s in catalog.snapshots)]
+    known = [spans[-1][1] for gtids in sets if (spans := gtids.streams.get(stream))]
+    return TargetError(
+        "no log in the store holds the transaction", on=str(target),
+        why=f"those of {stream} go up to {max(known)}" if known else f"nothing of {stream} is known for this shard",
+        hint=f"the nearest reachable point: {at(reached(snapshot, chain)) if chain.beyond else 'latest'}",
+    )  # fmt: skip
+
+
+def parts_missing(catalog: Catalog, snapshot: CatalogSnapshot) -> ObjectMissing:
+    """The only snapshot that would do is damaged."""
+    return ObjectMissing(
+        "parts of a snapshot are gone", on=snapshot.missing[0], why=damage(snapshot),
+        hint="no intact snapshot is old enough; restore the object from a copy, "
+        f"or take a backup if a server is left: relight backup full {catalog.shard}",
+    )  # fmt: skip
+
+
+def damage(snapshot: CatalogSnapshot) -> str:
+    """What is wrong with a snapshot, in a few words."""
+    return f"{len(snapshot.missing)} parts of snapshot {snapshot.reference.id} are missing"
+
+
+def reached(snapshot: CatalogSnapshot, chain: Chain) -> datetime:
+    """The time of the last transaction in the chain; without any, when the snapshot was taken."""
+    times = [link.segment.last_commit for link in chain.links if link.segment.last_commit]
+    return max(times, default=snapshot.reference.taken_at)
+
+
+def at(time: datetime) -> str:
+    """How to ask for a time on the command line."""
+    return f"--target time:{text_of(time)}"
+
+
+def text_of(time: datetime) -> str:
+    """A time as people and targets write it: UTC, with a Z."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,39 @@
+"""The mark that Relight leaves in a data directory it has built: for which run, and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from relight.backups.manifest import Value
+from relight.run_files import write_whole
+
+_NAME = "relight.json"
+
+State = Literal["restored", "promoted", "replica"]
+
+
+class Mark(Value):
+    """Lies in the data directory itself, so it moves and vanishes with it."""
+
+    run_id: str
+    state: State
+
+
+def read_mark(datadir: Path) -> Mark | None:
+    """The mark, or None where Relight did not build the directory."""
+    path = datadir / _NAME
+    if not path.exists():
+        return None
+    return Mark.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def write_mark(datadir: Path, run_id: str, state: State) -> None:
+    """Set or replace the mark."""
+    write_whole(datadir / _NAME, Mark(run_id=run_id, state=state).model_dump_json())
+
+
+def built_by(datadir: Path, run_id: str) -> bool:
+    """Whether this very run has built the directory."""
+    mark = read_mark(datadir)
+    return mark is not None and mark.run_id == run_id

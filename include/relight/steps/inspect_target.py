@@ -1,0 +1,41 @@
+"""Step: let the machine look at itself before anything is fetched, so that a refusal costs seconds."""
+
+from __future__ import annotations
+
+from relight.backups.manifest import Value
+from relight.planning.plan import load_plan
+from relight.server import guard
+from relight.server.rebuilt import built_by
+from relight.site import Run, Site
+from relight.steps.stepping import step
+
+
+class Findings(Value):
+    """A machine that may be rebuilt."""
+
+    server: str
+    datadir: str
+    free_bytes: int
+    needed_bytes: int
+    resumed: bool
+    """Whether this run has built the data directory already, so that a server may be running on it."""
+
+
+@step("guard")
+def inspect_target(site: Site, run: Run) -> Findings:
+    """Ask the guard about the server that will be rebuilt. Replicas are asked when their turn comes, on
+    their own machines.
+
+    :raises GuardRefused: it shows signs of life, or its disk is too small.
+    """
+    plan = load_plan(site.store, run)
+    server = run.server(site.fleet)
+    resumed = built_by(server.datadir, run.run_id)
+    if not resumed:
+        guard.refuse_if_alive(server, "be rebuilt")
+    needed = 0 if resumed else plan.disk_bytes
+    free = guard.refuse_if_too_small(server, needed)
+    site.progress.say(f"guard: {server.name} shows no sign of life, {free / 1e9:.1f} GB free")
+    return Findings(
+        server=server.name, datadir=str(server.datadir), free_bytes=free, needed_bytes=needed, resumed=resumed
+    )

@@ -1,0 +1,126 @@
+"""Step: decide which databases share a lane, and which lanes share a task.
+
+Databases are tied into one lane only where something demands a common order: a foreign key
+across them, or a statement in the log that names more than one, or whose reach is unknown.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from relight.backups.manifest import SnapshotManifest, Value
+from relight.gtid import GtidSet
+from relight.lane.splitter import Tie
+from relight.planning.plan import load_plan, load_snapshot_manifest
+from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, load_split, write_whole
+from relight.site import Run, Site
+from relight.steps.stepping import step
+
+
+class LanesSummary(Value):
+    """What the next tasks are mapped over."""
+
+    groups: tuple[LaneGroup, ...]
+    databases: tuple[str, ...]
+    transactions: int
+    log_bytes: int
+
+
+@step("lanes")
+def plan_lanes(site: Site, run: Run) -> LanesSummary:
+    """Tie databases into lanes and balance lanes over tasks, from the results of every split."""
+    plan = load_plan(site.store, run)
+    folder = run.folder(site.fleet)
+    snapshot = load_snapshot_manifest(site.store, plan.snapshot)
+    splits = [load_split(folder, s.number) for s in plan.segments]
+    lanes = make_lanes(snapshot, splits, shard=run.shard, most_groups=site.fleet.limits.lane_groups)
+    write_whole(lanes_path(folder), lanes.model_dump_json())
+    site.progress.say(
+        f"{len(lanes.lanes)} lanes in {len(lanes.groups)} tasks: {lanes.transactions} transactions, "
+        f"{lanes.log_bytes / 1e6:.1f} MB of log"
+    )
+    return LanesSummary(
+        groups=lanes.groups, databases=lanes.databases, transactions=lanes.transactions, log_bytes=lanes.log_bytes
+    )
+
+
+def make_lanes(
+    snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int
+) -> Lanes:  # fmt: skip
+    """Pure: the lanes that snapshot and splits ask for."""
+    splits = list(splits)
+    volume: dict[str, int] = {}
+    for split in splits:
+        for stream in split.streams:
+            volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
+    known = set(volume) | set(snapshot.databases)
+    sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties)])
+    lanes = tuple(
+        Lane(
+            number=number, name="+".join(databases), databases=tuple(databases),
+            bytes=sum(volume[d] for d in databases),
+        )
+        for number, databases in enumerate(sets)
+    )  # fmt: skip
+    end = snapshot.gtids
+    for split in splits:
+        end = end | split.taken
+    return Lanes(
+        lanes=lanes, groups=make_groups(lanes, shard, most_groups), databases=tuple(sorted(known - {"mysql"})),
+        end_gtids=GtidSet(dict(end.streams)), segments=len(splits), transactions=sum(s.transactions for s in splits),
+        log_bytes=sum(s.log_bytes for s in splits),
+    )  # fmt: skip
+
+
+def foreign_key_ties(snapshot: SnapshotManifest) -> list[Tie]:
+    """Pairs of databases with a foreign key between them."""
+    return [
+        (table.database, key.parent_database)
+        for table in snapshot.tables
+        for key in table.foreign_keys
+        if key.parent_database != table.database
+    ]
+
+
+def tie(active: Iterable[str], known: Iterable[str], ties: Iterable[Tie]) -> list[list[str]]:
+    """Join databases that are tied, directly or through others; only active ones are in the result.
+
+    ``active`` have something to replay. Names in a tie that are no known database are not databases.
+    """
+    parent = {name: name for name in known}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for names in ties:
+        members = [n for n in (parent if names is None else names) if n in parent]
+        for name in members[1:]:
+            parent[root(name)] = root(members[0])
+    sets: dict[str, list[str]] = {}
+    for name in sorted(active):
+        sets.setdefault(root(name), []).append(name)
+    return sorted(sets.values())
+
+
+def make_groups(lanes: Iterable[Lane], shard: str, most: int) -> tuple[LaneGroup, ...]:
+    """Put lanes into at most ``most`` groups of about equal size: largest first, each into the
+    smallest group so far."""
+    ordered = sorted(lanes, key=lambda lane: (-lane.bytes, lane.name))
+    bins: list[tuple[int, int, list[Lane]]] = [(0, i, []) for i in range(min(most, len(ordered)))]
+    for lane in ordered:
+        size, index, members = heapq.heappop(bins)
+        heapq.heappush(bins, (size + lane.bytes, index, [*members, lane]))
+    groups = []
+    for size, index, members in sorted(bins, key=lambda b: b[1]):
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        groups.append(
+            LaneGroup(
+                number=index, label=f"{shard}/{members[0].name}{more}", lanes=tuple(m.number for m in members),
+                bytes=size,
+            )
+        )  # fmt: skip
+    return tuple(groups)

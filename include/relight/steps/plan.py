@@ -1,0 +1,83 @@
+"""Step: make the plan of a run, and keep it in the store for all later steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from relight.backups.catalog import load_catalog
+from relight.backups.manifest import Value
+from relight.errors import ObjectExists, ObjectMissing, PlanError
+from relight.planning.plan import Plan, load_plan
+from relight.planning.resolve import make_plan
+from relight.site import Run, Site
+from relight.steps.stepping import step
+
+
+class PlanSummary(Value):
+    """What later tasks are made from."""
+
+    run_id: str
+    shard: str
+    target: str
+    snapshot: str
+    segments: int
+    files: tuple[str, ...]
+    """One label per segment, in order: the file's name, with its server where there are several."""
+    reaches: datetime
+    transactions: int
+    """At most so many: of the last segment only those up to the target are taken."""
+    download_bytes: int
+    disk_bytes: int
+    notes: tuple[str, ...]
+
+
+@step("plan")
+def plan_run(site: Site, run: Run) -> PlanSummary:
+    """Make the run's plan and store it. Run again, the stored plan holds, whatever was backed up since.
+
+    :raises PlanError: the target cannot be reached, or the run has a plan for another target.
+        ObjectMissing, ObjectCorrupt: what the plan needs is damaged.
+    """
+    plan = _stored(site, run) or _made(site, run)
+    if plan.target != run.target or plan.shard != run.shard:
+        raise PlanError(
+            "the run has a plan already", on=run.run_id, why=f"for {plan.shard} and {plan.target}",
+            hint="start a new run",
+        )  # fmt: skip
+    for note in plan.notes:
+        site.progress.say(f"{run.shard}: {note}")
+    return summary_of(run, plan)
+
+
+def summary_of(run: Run, plan: Plan) -> PlanSummary:
+    """The small value of a plan."""
+    servers = {planned.segment.server_uuid for planned in plan.segments}
+    files = (
+        planned.segment.file if len(servers) == 1 else f"{planned.segment.server_uuid[:8]}/{planned.segment.file}"
+        for planned in plan.segments
+    )
+    return PlanSummary(
+        run_id=run.run_id, shard=plan.shard, target=str(plan.target), snapshot=plan.snapshot.id,
+        segments=len(plan.segments), files=tuple(files), reaches=plan.reaches,
+        transactions=sum(planned.take.count() for planned in plan.segments), download_bytes=plan.download_bytes,
+        disk_bytes=plan.disk_bytes, notes=plan.notes,
+    )  # fmt: skip
+
+
+def _stored(site: Site, run: Run) -> Plan | None:
+    try:
+        return load_plan(site.store, run)
+    except ObjectMissing:
+        return None
+
+
+def _made(site: Site, run: Run) -> Plan:
+    shard = run.shard_of(site.fleet).name
+    site.progress.say(f"{shard}: reading the catalog")
+    catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
+    plan = make_plan(catalog, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
+    try:
+        site.store.put(run.plan_key, plan.model_dump_json().encode())
+    except ObjectExists:
+        return load_plan(site.store, run)  # another attempt of the same run was faster, and its plan holds
+    return plan

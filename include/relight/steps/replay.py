@@ -1,0 +1,68 @@
+"""Step: replay lanes onto the rebuilt server. This module tells replay's story.
+
+Each lane reads its streams segment by segment in log order, merges many transactions into one
+commit, and keeps its position in the same commit: killed anywhere and run again, it goes on at
+the first transaction that is not there.
+"""
+
+from __future__ import annotations
+
+import time
+
+from relight.backups.manifest import Value
+from relight.lane import lane_progress
+from relight.lane.applier import LaneApplier, after
+from relight.lane.stream import StreamReader, portions
+from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
+from relight.server.session import connect
+from relight.site import Run, Site
+from relight.steps.stepping import step
+
+
+class ReplaySummary(Value):
+    """What a group of lanes did in this attempt."""
+
+    number: int
+    label: str
+    transactions: int
+    bytes: int
+    seconds: float
+
+
+@step("replay")
+def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
+    """Replay the lanes of group ``number``, one after the other.
+
+    :raises LaneBlocked: (retryable) a lane needs something of another lane. ReplayError: it cannot go on.
+    """
+    lanes = load_lanes(run.folder(site.fleet))
+    group = lanes.groups[number]
+    server = run.server(site.fleet)
+    started = time.monotonic()
+    with connect(server, site.admin) as session:
+        session.run("SET SESSION sql_log_bin = 0")
+        lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])
+    transactions = sum(_replay_lane(site, run, lanes, lanes.lanes[n]) for n in group.lanes)
+    seconds = time.monotonic() - started
+    site.progress.say(f"replayed {group.label}: {transactions} transactions in {seconds:.1f} s")
+    return ReplaySummary(
+        number=number, label=group.label, transactions=transactions, bytes=group.bytes, seconds=round(seconds, 3)
+    )
+
+
+def _replay_lane(site: Site, run: Run, lanes: Lanes, lane: Lane) -> int:
+    folder = run.folder(site.fleet)
+    site.progress.start(lane.name, lane.bytes)
+    with LaneApplier(run.server(site.fleet), site.admin, lane, site.fleet.limits) as applier:
+        done = applier.resume()
+        count = 0
+        for segment in range(done.segment, lanes.segments):
+            files = [s.file for s in load_split(folder, segment).streams if s.database in lane.databases]
+            readers = [StreamReader(split_folder(folder, segment) / file) for file in files]
+            if readers:
+                behind = done.transaction if segment == done.segment else 0
+                count += applier.apply(
+                    segment, readers[0].format_description, after(portions(readers), behind),
+                    lambda size: site.progress.advance(lane.name, size),
+                )  # fmt: skip
+    return count

@@ -1,0 +1,170 @@
+"""Step: a full backup of a shard.
+
+The copy exists as a backup only once it has booted: a scratch server on it yields the exact GTID
+set, row counts and schema, and checks every table. The manifest, uploaded last, makes it visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from relight.backups.manifest import Event, Extent, Part, SnapshotManifest, Table, Value
+from relight.backups.packing import pack, part_keys, upload_part
+from relight.errors import ServerUnreachable, StatementFailed
+from relight.fleet import Shard
+from relight.gtid import GtidSet
+from relight.server import schema
+from relight.server.local_copy import local_copy
+from relight.server.scratch import scratch_boot
+from relight.server.session import Session, connect
+from relight.site import Site
+from relight.store import layout
+from relight.store.parallel import in_parallel
+
+_PER_SERVER = (
+    # identity and settings of one server, its keys, what it makes anew at every start
+    "auto.cnf", "mysqld-auto.cnf", "*.pem", "*.pid", "*.sock", "*.sock.lock", "*.err", "mysql_upgrade_*",
+    "#clone", "#clone/*", "ibtmp1", "#innodb_temp/*", "#ib_*.dblwr", "#innodb_redo/#ib_redo*_tmp",
+    # a scratch server's relay logs
+    "relight-relay.*",
+)  # fmt: skip
+"""What is not part of a backup. Redo stays (a server without any does not start), spare redo goes."""
+
+
+class SnapshotSummary(Value):
+    """What a full backup came to."""
+
+    shard: str
+    id: str
+    manifest_key: str
+    manifest_sha256: str
+    server: str
+    taken_at: datetime
+    gtids: str
+    databases: int
+    tables: int
+    rows: int
+    parts: int
+    data_bytes: int
+    stored_bytes: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    """What an operator should know about this backup; empty when all is as it should be."""
+
+
+@dataclass(frozen=True)
+class _Booted:
+    gtids: GtidSet
+    databases: tuple[str, ...]
+    tables: tuple[Table, ...]
+    events: tuple[Event, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    server_uuid: str
+    mysql_version: str
+    taken_at: datetime
+
+
+def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
+    """Take a full backup of ``shard`` from its backup server. Runs on that server's machine.
+
+    :raises GuardRefused: another one is under way, or the disk is too small; nothing was touched.
+    :raises ServerError: the server cannot be cloned. ValidationFailed: a table is damaged.
+    """
+    began = datetime.now(UTC)
+    the_shard = site.fleet.shard(shard)
+    server = the_shard.backup_server
+    with connect(server, site.admin) as session:
+        site.progress.say(f"{shard}: cloning {server.name}")
+        with local_copy(server, session) as copy:
+            # Taken after the clone, which holds everything up to its end: nothing in it is newer.
+            origin = _Origin(
+                str(session.value("SELECT @@server_uuid")), str(session.value("SELECT VERSION()")), datetime.now(UTC)
+            )
+            site.progress.say(f"{shard}: booting the copy and checking its tables")
+            with scratch_boot(server, site.admin, copy) as scratch:
+                booted = _read(site, the_shard, scratch)
+            manifest = _upload(site, the_shard, copy, origin, booted)
+    key = layout.snapshot_manifest(shard, manifest.id)
+    content = manifest.model_dump_json().encode()
+    site.store.put(key, content)
+    site.progress.say(f"{shard}: snapshot {manifest.id} is complete")
+    return SnapshotSummary(
+        shard=shard, id=manifest.id, manifest_key=key, manifest_sha256=hashlib.sha256(content).hexdigest(),
+        server=server.name, taken_at=manifest.taken_at, gtids=str(manifest.gtids), databases=len(manifest.databases),
+        tables=len(manifest.tables), rows=sum(table.rows for table in manifest.tables), parts=len(manifest.parts),
+        data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
+        seconds=(datetime.now(UTC) - began).total_seconds(), notes=booted.notes,
+    )  # fmt: skip
+
+
+def _read(site: Site, shard: Shard, scratch: Session) -> _Booted:
+    """What the booted copy tells. Also forgets whom it replicated from, and with which password."""
+    label = f"{shard.name}: tables checked"
+    site.progress.start(label, len(schema.engines(scratch)))
+    tables = schema.read_tables(scratch, lambda _: site.progress.advance(label, 1))
+    scratch.run(_forget_source_statement(str(scratch.value("SELECT VERSION()"))))
+    events, notes = _events(site, shard, schema.event_status(scratch))
+    return _Booted(
+        gtids=GtidSet.parse(str(scratch.value("SELECT @@GLOBAL.gtid_executed"))),
+        databases=schema.databases(scratch), tables=tables, events=events, notes=notes,
+    )  # fmt: skip
+
+
+def _forget_source_statement(version: str) -> str:
+    number = tuple(int(part) for part in version.partition("-")[0].split(".")[:3])
+    return "RESET REPLICA ALL" if number >= (8, 0, 22) else "RESET SLAVE ALL"
+
+
+def _events(site: Site, shard: Shard, status: dict[schema.TableName, str]) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+    if shard.backup_server == shard.source or not status:
+        return schema.merge_events(status, status), ()
+    try:
+        with connect(shard.source, site.admin) as source:
+            return schema.merge_events(status, schema.event_status(source)), ()
+    except (ServerUnreachable, StatementFailed) as error:
+        note = f"events count as on, since the source could not be asked: {error}"
+        site.progress.say(f"{shard.name}: {note}")
+        return schema.merge_events(status, {}), (note,)
+
+
+def _upload(site: Site, shard: Shard, copy: Path, origin: _Origin, booted: _Booted) -> SnapshotManifest:
+    snapshot = layout.snapshot_id(origin.taken_at, origin.server_uuid)
+    files, directories = contents(copy)
+    data_bytes = sum(size for _, size in files)
+    label = f"{shard.name}: upload"
+    site.progress.start(label, data_bytes)
+
+    def upload(job: tuple[str, tuple[Extent, ...]]) -> Part:
+        return upload_part(site.store, job[0], copy, job[1], lambda moved: site.progress.advance(label, moved))
+
+    cut = pack(files, site.fleet.store.part_size_mib * 2**20)
+    jobs = zip(part_keys(shard.name, snapshot), cut, strict=False)
+    parts = tuple(in_parallel(upload, jobs, site.fleet.store.parallel))
+    return SnapshotManifest(
+        id=snapshot, shard=shard.name, server_uuid=origin.server_uuid, server_name=shard.backup_server.name,
+        mysql_version=origin.mysql_version, taken_at=origin.taken_at, gtids=booted.gtids, databases=booted.databases,
+        tables=booted.tables, events=booted.events, files=files, directories=directories, parts=parts,
+        data_bytes=data_bytes, stored_bytes=sum(part.size for part in parts),
+    )  # fmt: skip
+
+
+def contents(copy: Path) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """Files with their sizes, and directories, of a data directory: what belongs into a backup of it."""
+    files, directories = [], []
+    for path in sorted(copy.rglob("*")):
+        name = path.relative_to(copy).as_posix()
+        if any(fnmatchcase(name, pattern) for pattern in _PER_SERVER):
+            continue
+        if path.is_dir():
+            directories.append(name)
+        elif path.is_file() and not path.is_symlink():
+            files.append((name, path.stat().st_size))
+    return tuple(files), tuple(directories)
