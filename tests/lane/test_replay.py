@@ -280,6 +280,30 @@ def transactions_done(session: Session) -> int:
     return sum(state.transactions_done for state in lane_progress.load_all(session))
 
 
+def test_a_parent_key_that_changes_in_case_only_and_cascades_is_replayed(
+    servers: Servers, pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    source, rebuilt = pair
+    with servers.connect(source) as session:
+        for statement in (
+            "CREATE TABLE shop.products (sku VARCHAR(20) COLLATE utf8mb4_0900_ai_ci PRIMARY KEY)",
+            "CREATE TABLE shop.uses (id INT PRIMARY KEY, sku VARCHAR(20) COLLATE utf8mb4_0900_ai_ci,"
+            " FOREIGN KEY (sku) REFERENCES shop.products (sku) ON UPDATE CASCADE ON DELETE CASCADE)",
+            "INSERT INTO shop.products VALUES ('abc'), ('def'), ('ghi')",
+            "INSERT INTO shop.uses VALUES (1, 'abc'), (2, 'abc'), (3, 'DEF'), (4, NULL)",
+            "UPDATE shop.products SET sku = UPPER(sku)",
+            "UPDATE shop.products SET sku = 'xyz' WHERE sku = 'Abc'",
+            "DELETE FROM shop.products WHERE sku = 'def'",
+        ):
+            session.run(statement)
+        logs = logs_of(session)
+    replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
+    replayed.all()
+    assert_equal(servers, source, rebuilt)
+    expected = expected_rows({}, [o for split in replayed.splits for o in split.operations])
+    assert expected["shop", "uses"].rows == 3
+
+
 def _replay_all(replayed: Replayed) -> None:
     replayed.all()
 

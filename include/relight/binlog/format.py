@@ -79,6 +79,9 @@ MAY_BE_IGNORED = 0x80
 # Flags of a rows event
 STATEMENT_END = 0x01
 """The last rows event of a statement."""
+NO_FOREIGN_KEY_CHECKS = 0x02
+USE_SQL_FOREIGN_KEY = 0x10
+"""Written by servers whose SQL layer enforces foreign keys: every change that a cascade made is in the log."""
 
 # Status variables of a query event (Query_event::Query_event_post_header)
 Q_UPDATED_DB_NAMES = 12
