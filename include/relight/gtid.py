@@ -14,7 +14,7 @@ from relight.errors import TargetError
 
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _TAG = re.compile(r"^[a-z_][a-z0-9_]{0,31}$")
-_INTERVAL = re.compile(r"^([1-9][0-9]*)(?:-([1-9][0-9]*))?$")
+_INTERVAL = re.compile(r"^([1-9][0-9]*)(?:\s*-\s*([1-9][0-9]*))?$")
 
 Interval = tuple[int, int]
 """First and last transaction number, both included."""
@@ -56,8 +56,8 @@ class GtidSet:
     def parse(cls, text: str) -> GtidSet:
         """Read the text form; empty text is the empty set. TargetError where it is malformed."""
         found: dict[str, list[Interval]] = {}
-        for part in "".join(text.split()).split(","):
-            if part:
+        for part in text.split(","):
+            if part.strip():
                 for stream, interval in _parse_part(part.lower(), text):
                     found.setdefault(stream, []).append(interval)
         return cls({stream: _merge(spans) for stream, spans in found.items()})
@@ -128,23 +128,23 @@ def _parse_part(part: str, whole: str) -> Iterator[tuple[str, Interval]]:
             hint="the form is server-uuid:1-5:7, several joined by commas",
         )  # fmt: skip
 
-    uuid, *rest = part.split(":")
+    uuid, *rest = (item.strip() for item in part.split(":"))
     if not _UUID.match(uuid):
         raise malformed(f"{uuid!r} is not a server UUID")
     if not rest:
         raise malformed(f"no transaction number after {uuid}")
     stream = uuid
-    for item in rest:
+    for item, following in zip(rest, [*rest[1:], ""], strict=True):
         interval = _INTERVAL.match(item)
         if interval:
             first, last = int(interval[1]), int(interval[2] or interval[1])
             if last < first or last > MAX_NUMBER:
                 raise malformed(f"{item!r} is not an interval")
             yield stream, (first, last)
-        elif _TAG.match(item):
+        elif _TAG.match(item) and _INTERVAL.match(following):
             stream = f"{uuid}:{item}"
         else:
-            raise malformed(f"{item!r} is neither a number, an interval nor a tag")
+            raise malformed(f"{item!r} is neither a number, an interval nor a tag with one of these behind it")
 
 
 def _merge(spans: Iterable[Interval]) -> tuple[Interval, ...]:
