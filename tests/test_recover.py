@@ -222,7 +222,7 @@ def test_run_again_after_it_is_done_nothing_changes(servers: Servers, lost: Lost
 
 def test_a_flipped_byte_in_a_segment_is_caught_before_anything_is_applied(servers: Servers, lost: Lost) -> None:
     _flip(lost.site, "shard-1/segments/", ".zst")
-    with pytest.raises(RelightError, match="SHA-256|digest|corrupt"):
+    with pytest.raises(RelightError, match=r"SHA-256|digest|corrupt"):
         recover(lost.site, lost.run())
     with servers.connect(lost.source) as session:
         assert session.rows("SELECT * FROM _relight.progress") == []
@@ -230,7 +230,7 @@ def test_a_flipped_byte_in_a_segment_is_caught_before_anything_is_applied(server
 
 def test_a_flipped_byte_in_a_snapshot_part_is_caught_before_the_directory_is_in_place(lost: Lost) -> None:
     _flip(lost.site, "shard-1/snapshots/", ".zst")
-    with pytest.raises(RelightError, match="SHA-256|digest|corrupt"):
+    with pytest.raises(RelightError, match=r"SHA-256|digest|corrupt"):
         recover(lost.site, lost.run())
     assert list(lost.source.datadir.iterdir()) == []
 

@@ -41,7 +41,7 @@ STEPS = (
     tear_down,
     write_report,
 )
-"""The steps in their order: ``promote`` and ``rebuild_replica`` only in a restore, ``tear_down`` only in a rehearsal."""
+"""The steps in their order; ``promote`` and ``rebuild_replica`` only to promote, ``tear_down`` only to rehearse."""
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
-from airflow.sdk.module_loading import import_string
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked, RelightError
@@ -146,7 +146,7 @@ class StepOperator(RelightOperator):
         with plain_errors(self.log):
             site = open_site(self.log)
             claim.check(ti, run.server(site.fleet).name)
-            result = self._call(import_string(self.step), site, run)
+            result = self._call(resolve_name(self.step), site, run)
             if self.fan_out is None:
                 return result
             ti.xcom_push(key="summary", value=result)
@@ -237,7 +237,8 @@ class BackupOperator(RelightOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Call the step and give its summary."""
         with plain_errors(self.log):
-            return import_string(self.step)(open_site(self.log), self.shard).model_dump(mode="json")
+            summary: Value = resolve_name(self.step)(open_site(self.log), self.shard)
+            return summary.model_dump(mode="json")
 
 
 class WatcherOperator(BaseOperator):

@@ -37,9 +37,10 @@ def shard_names() -> list[str]:
 def shard_param(*first: str) -> Param:
     """A choice of the fleet's shards, after the given choices, the first of which is the default."""
     names = [*first, *shard_names()]
-    choice: dict[str, Any] = {"enum": names} if names else {}
-    default = {"default": first[0]} if first else {"default": names[0]} if len(names) == 1 else {}
-    return Param(**default, type="string", title="Shard", description="A shard of the fleet file.", **choice)
+    settings: dict[str, Any] = {"enum": names} if names else {}
+    if first or len(names) == 1:
+        settings["default"] = names[0]
+    return Param(type="string", title="Shard", description="A shard of the fleet file.", **settings)
 
 
 def target_params() -> dict[str, Param]:
@@ -68,7 +69,7 @@ def mode_param() -> Param:
 def accept_param() -> Param:
     """Whether doubt is enough to stop."""
     return Param(
-        False, type="boolean", title="Promote although some tables cannot be accounted for",
+        default=False, type="boolean", title="Promote although some tables cannot be accounted for",
         description="Only after the report of an earlier run has said which tables and why. A table that is "
         "wrong always stops the run.", section="Exceptions",
     )  # fmt: skip

@@ -41,7 +41,7 @@ def queue_of(task_instance: Any, dag_run: Any) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _fleet(path: Path, changed: int) -> Fleet:
+def _fleet(path: Path, _changed: int) -> Fleet:
     return load_fleet(path)
 
 
@@ -53,16 +53,17 @@ def server_of(
     A mapped task that is not expanded yet has map index -1, for which the answer is None or
     preliminary; Airflow asks again for each instance.
     """
+    if dag_id in ("restore", "rehearse"):
+        return _restored_on(fleet, dag_id, task_id, map_index, conf, when)
+    if dag_id in ("backup_full", "backup_binlogs") and map_index >= 0:
+        return _backed_up_on(fleet, dag_id, map_index, conf)
+    return None
+
+
+def _restored_on(
+    fleet: Fleet, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any], when: datetime
+) -> Server | None:
     wanted = conf.get("shard")
-    if dag_id in ("backup_full", "backup_binlogs"):
-        if map_index < 0:
-            return None
-        shards = fleet.shards if wanted in (None, EVERY) else (fleet.shard(str(wanted)),)
-        if map_index >= len(shards):
-            return None
-        return shards[map_index].backup_server if dag_id == "backup_full" else shards[map_index].source
-    if dag_id not in ("restore", "rehearse"):
-        return None
     in_turn = dag_id == "rehearse" and wanted in (None, IN_TURN)
     shard = fleet.shard(shard_in_turn(fleet, when) if in_turn else str(wanted))
     if dag_id == "rehearse" or conf.get("mode") == "rehearse":
@@ -70,3 +71,11 @@ def server_of(
     if task_id == "replicas" and 0 <= map_index < len(shard.replicas):
         return shard.replicas[map_index]
     return shard.source
+
+
+def _backed_up_on(fleet: Fleet, dag_id: str, map_index: int, conf: Mapping[str, Any]) -> Server | None:
+    wanted = conf.get("shard")
+    shards = fleet.shards if wanted in (None, EVERY) else (fleet.shard(str(wanted)),)
+    if map_index >= len(shards):
+        return None
+    return shards[map_index].backup_server if dag_id == "backup_full" else shards[map_index].source

@@ -33,13 +33,13 @@ def _portion(items: Sequence[tuple[Any, str]]) -> Portion:
     return {"keys": [key for key, _ in items], "part": f"{first} and {more} more" if more else first}
 
 
-def segments(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:
+def segments(_site: Site, _run: Run, summary: dict[str, Any]) -> list[Portion]:
     """One portion per log file, from what ``plan`` gave."""
     files = summary["files"]
     return portions([(number, name) for number, name in enumerate(files)], nothing="no segments")
 
 
-def lane_groups(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:
+def lane_groups(_site: Site, _run: Run, summary: dict[str, Any]) -> list[Portion]:
     """One portion per lane group, from what ``plan_lanes`` gave: the fleet file limits their number,
     and they are balanced already."""
     groups = [{"keys": [group["number"]], "part": group["label"]} for group in summary["groups"]]
@@ -51,7 +51,7 @@ def databases(run: Run, summary: dict[str, Any]) -> list[Portion]:
     return portions([(name, f"{run.shard}/{name}") for name in summary["databases"]], nothing="no databases")
 
 
-def replicas(site: Site, run: Run, summary: dict[str, Any]) -> list[Portion]:
+def replicas(site: Site, run: Run, _summary: dict[str, Any]) -> list[Portion]:
     """One portion per replica of the shard, in the order of the fleet file."""
     names = [server.name for server in run.shard_of(site.fleet).replicas]
     return portions([(name, name) for name in names], nothing="no replicas")

@@ -125,7 +125,7 @@ def backed_up(world: World) -> World:
 @pytest.fixture(scope="module")
 def restored(backed_up: World) -> tuple[World, RunState]:
     """The shard, lost and brought back by the DAG."""
-    destroy(backed_up.place, backed_up.shard)
+    destroy(backed_up.shard)
     return backed_up, backed_up.succeeds("restore", {"shard": backed_up.shard.name})
 
 
@@ -221,7 +221,7 @@ def test_no_password_is_in_any_log_or_result(restored: tuple[World, RunState]) -
 
 def test_a_second_run_on_the_same_server_waits_for_nobody_and_is_refused(restored: tuple[World, RunState]) -> None:
     world, _ = restored
-    destroy(world.place, world.shard)
+    destroy(world.shard)
     first = world.airflow.trigger("restore", {"shard": "shard-1"})
 
     def second(run: RunState) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Replayed:
     folder: Path
     splits: list[SplitResult]
     lanes: Lanes
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def lane(self, lane: Lane) -> int:
         """Replay one lane from where it is."""

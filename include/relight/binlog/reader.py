@@ -186,7 +186,5 @@ def packed_integer(data: memoryview | bytes, position: int) -> tuple[int, int]:
 
 
 def _version_number(text: str) -> tuple[int, ...]:
-    numbers = []
-    for part in text.split("-", maxsplit=1)[0].split(".")[:3]:
-        numbers.append(int("".join(c for c in part if c.isdigit()) or 0))
-    return tuple(numbers)
+    parts = text.split("-", maxsplit=1)[0].split(".")[:3]
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)

@@ -99,10 +99,15 @@ def transactions(log: LogFile) -> Iterator[Transaction]:
         elif event.type not in f.NOT_ABOUT_DATA and not event.flags & f.MAY_BE_IGNORED:
             raise log.error(UnsupportedEvent, event.position, event.type, "an event outside any transaction")
     if head is not None:
-        last = _transaction(log, head, body)
-        if not _complete(last):
-            raise log.error(TruncatedLog, head.position, head.type, f"the file ends inside transaction {last.gtid}")
-        yield last
+        yield _last_transaction(log, head, body)
+
+
+def _last_transaction(log: LogFile, head: Event, body: list[Event]) -> Transaction:
+    """The one that no other follows, which would show that it is whole."""
+    last = _transaction(log, head, body)
+    if not _complete(last):
+        raise log.error(TruncatedLog, head.position, head.type, f"the file ends inside transaction {last.gtid}")
+    return last
 
 
 def _complete(transaction: Transaction) -> bool:

@@ -35,7 +35,8 @@ def show(result: DemoResult, out: Console) -> None:
     out.print(f"log replayed        {report.transactions:,} transactions, {size(report.log_bytes)}")
     out.print(f"ledger              {result.ledger}")
     out.print(
-        f"data-loss window    {report.data_loss_window_s:.1f} s: {result.lost_commits:,} commits after the last shipped log"
+        f"data-loss window    {report.data_loss_window_s:.1f} s: "
+        f"{result.lost_commits:,} commits after the last shipped log"
     )
     out.print(f"report              {result.report_page}")
     out.print(f"this run in the UI  {result.run_page}")

@@ -79,7 +79,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 def destroy(shard: Annotated[str, typer.Argument(help="The shard to lose.")]) -> None:
     """Kill all servers of a shard and empty their data directories, as a reinstall script would."""
     place = Place.find()
-    killed = fleet.destroy(place, fleet.lab_fleet(place).shard(shard))
+    killed = fleet.destroy(fleet.lab_fleet(place).shard(shard))
     typer.echo(f"lab: {shard} is lost: {killed} mysqld killed, data directories emptied")
 
 

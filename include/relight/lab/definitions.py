@@ -64,7 +64,7 @@ def _new_table(mark: int) -> tuple[Statements, Statements]:
     )
 
 
-def _truncate(mark: int) -> tuple[Statements, Statements]:
+def _truncate(_mark: int) -> tuple[Statements, Statements]:
     return _app("TRUNCATE TABLE orders.cart"), []
 
 
@@ -80,9 +80,12 @@ def _account(mark: int) -> tuple[Statements, Statements]:
 
 def _view(mark: int) -> tuple[Statements, Statements]:
     return (
-        _app(f"CREATE OR REPLACE VIEW orders.open_orders AS SELECT id, net, {mark} AS mark FROM orders.orders WHERE status = 'open'"),
+        _app(
+            f"CREATE OR REPLACE VIEW orders.open_orders AS SELECT id, net, {mark} AS mark "
+            "FROM orders.orders WHERE status = 'open'"
+        ),
         [],
-    )  # fmt: skip
+    )
 
 
 def _index(mark: int) -> tuple[Statements, Statements]:
@@ -98,9 +101,12 @@ def _wider(mark: int) -> tuple[Statements, Statements]:
 
 def _routine(mark: int) -> tuple[Statements, Statements]:
     return (
-        _app(f"CREATE FUNCTION media.f_{mark}(x INT) RETURNS INT DETERMINISTIC NO SQL BEGIN DECLARE y INT; SET y = x + 1; RETURN y; END"),
+        _app(
+            f"CREATE FUNCTION media.f_{mark}(x INT) RETURNS INT DETERMINISTIC NO SQL "
+            "BEGIN DECLARE y INT; SET y = x + 1; RETURN y; END"
+        ),
         _app(f"DROP FUNCTION media.f_{mark}"),
-    )  # fmt: skip
+    )
 
 
 def _renamed(mark: int) -> tuple[Statements, Statements]:

@@ -63,7 +63,7 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     shard = fleet.shards[0]
     _back_up_under_load(place, site, client, progress)
     progress.say(f"demo: {shard.name} is lost: all {len(shard.servers)} mysqld killed, their data directories emptied")
-    lab_fleet.destroy(place, shard)
+    lab_fleet.destroy(shard)
     shipped = in_store(site, shard)
     started = time.monotonic()
     run = _restore(site, shard, client, progress)
@@ -79,7 +79,7 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
 
 
 def _back_up_under_load(place: Place, site: Site, client: AirflowClient, progress: Progress) -> None:
-    """Full backups and shipped logs by their DAGs, while applications write; and some writes after the last shipping."""
+    """Full backups and shipped logs by their DAGs, while applications write, and some writes after that."""
     with _workloads(place, site) as jobs:
         progress.say("demo: applications write, every acknowledged commit goes into a ledger")
         _written(jobs, _WRITES)

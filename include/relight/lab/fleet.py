@@ -82,7 +82,7 @@ def down(place: Place, say: Say) -> None:
         say(f"stopped {len(servers)} mysqld")
 
 
-def destroy(place: Place, shard: Shard) -> int:
+def destroy(shard: Shard) -> int:
     """Lose the shard as a reinstall script would: its servers are killed, their data directories emptied.
 
     Gives how many mysqld were killed. The scratch server is not touched.
@@ -111,7 +111,7 @@ def _raise_shard(place: Place, shard: Shard, template: Template, say: Say) -> No
     made = place.servers / f"{shard.name}.made"
     if not made.exists():
         say(f"{shard.name}: making a source, {len(shard.replicas)} replicas and {len(schema.DATABASES)} databases")
-        destroy(place, shard)
+        destroy(shard)
         _make_shard(shard, template)
         made.touch()
         return
@@ -161,7 +161,8 @@ def _start_all(servers: Iterable[Server], admin: Login) -> None:
     def start(server: Server) -> None:
         if mysqld.running_pid(server) is None and not is_free(server.port):
             raise LabError(
-                "a port of the lab is taken", on=f"{server.name}, port {server.port}", why="another program listens there",
+                "a port of the lab is taken", on=f"{server.name}, port {server.port}",
+                why="another program listens there",
                 hint="end that program, or begin anew on other ports with: relight lab up --fresh",
             )  # fmt: skip
         mysqld.start(server, admin).close()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -106,6 +106,10 @@ class LedgerVerdict:
         return text + ("" if not self.ok else "; nothing else is")
 
 
+_Stored = Mapping[str, Mapping[str, Counter[str]]]
+"""Database, then id, then how many rows there are with each digest."""
+
+
 @dataclass
 class _Known:
     """A ledger file, sorted by what it says of each id."""
@@ -128,18 +132,8 @@ def check_ledger(
     """
     known = _sort(ledger_file, up_to)
     stored = {database: _stored(session, database) for database in databases}
-    missing, altered, duplicated, unexpected = [], [], [], []
-    incomplete = set()
-    for entry in known.must.values():
-        for database in entry.databases:
-            rows = stored.get(database, {}).get(entry.id)
-            if rows is None:
-                missing.append(f"{entry.id} in {database}")
-            elif set(rows) != {entry.digest}:
-                altered.append(f"{entry.id} in {database}")
-            if rows is None or set(rows) != {entry.digest} or rows.total() != 1:
-                incomplete.add(entry.id)
-    doubtful = set()
+    missing, altered, incomplete = _compare(known.must.values(), stored)
+    duplicated, unexpected, doubtful = [], [], set()
     for database, ids in stored.items():
         for one, rows in ids.items():
             known_as = known.must.get(one) or known.may.get(one)
@@ -160,6 +154,22 @@ def check_ledger(
         known.acknowledged, len(known.must), len(known.must) - len(incomplete), known.beyond, len(doubtful),
         tuple(missing), tuple(duplicated), tuple(altered), tuple(unexpected),
     )  # fmt: skip
+
+
+def _compare(must: Iterable[Entry], stored: _Stored) -> tuple[list[str], list[str], set[str]]:
+    """Of the commits that must be there: what is missing, what is altered, and the ids that are not
+    there exactly once in each of their databases."""
+    missing, altered, incomplete = [], [], set()
+    for entry in must:
+        for database in entry.databases:
+            rows = stored.get(database, {}).get(entry.id)
+            if rows is None:
+                missing.append(f"{entry.id} in {database}")
+            elif set(rows) != {entry.digest}:
+                altered.append(f"{entry.id} in {database}")
+            if rows is None or set(rows) != {entry.digest} or rows.total() != 1:
+                incomplete.add(entry.id)
+    return missing, altered, incomplete
 
 
 def _sort(path: Path, up_to: GtidSet | None) -> _Known:

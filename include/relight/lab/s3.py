@@ -93,7 +93,9 @@ def stop(state: State, name: str) -> bool:
 def remove_sockets(ports: list[int]) -> None:
     """Remove the Unix sockets that a server on these ports leaves behind. Their place is fixed in SeaweedFS."""
     for port in ports:
-        for path in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + COMPANION}.sock"):
+        for path in Path("/tmp").glob(  # noqa: S108 -- where SeaweedFS puts them
+            f"seaweedfs-*-grpc-{port + COMPANION}.sock"
+        ):
             path.unlink(missing_ok=True)
 
 

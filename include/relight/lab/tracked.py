@@ -60,12 +60,11 @@ def open_tracked(server: Server, login: Login) -> TrackedConnection:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the servers made their certificates themselves
-    connection = TrackedConnection(
+    return TrackedConnection(
         host=server.host, port=server.port, user=login.user, password=login.password, ssl=context, charset="utf8mb4",
         autocommit=True, connect_timeout=10, client_flag=CLIENT.MULTI_STATEMENTS | _SESSION_TRACK,
         init_command="SET SESSION session_track_gtids = OWN_GTID",
     )  # fmt: skip
-    return connection
 
 
 def is_lost(error: MySQLError) -> bool:

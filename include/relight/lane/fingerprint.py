@@ -17,24 +17,43 @@ _QUERIES = (
     # Table ids change with every rebuild, TRUNCATE and EXCHANGE PARTITION, even when nothing else does.
     "SELECT name, table_id, n_cols FROM information_schema.innodb_tables WHERE SUBSTRING_INDEX(name, '/', 1) IN ({})",
     "SELECT schema_name, default_collation_name FROM information_schema.schemata WHERE schema_name IN ({})",
-    "SELECT table_schema, table_name, table_type, engine, table_collation, table_comment, create_options"
-    " FROM information_schema.tables WHERE table_schema IN ({})",
-    "SELECT table_schema, table_name, column_name, ordinal_position, column_default, is_nullable, column_type,"
-    " collation_name, extra, column_comment, generation_expression"
-    " FROM information_schema.columns WHERE table_schema IN ({})",
-    "SELECT table_schema, table_name, index_name, seq_in_index, column_name, sub_part, non_unique, is_visible,"
-    " expression FROM information_schema.statistics WHERE table_schema IN ({})",
-    "SELECT constraint_schema, constraint_name, table_name, constraint_type, enforced"
-    " FROM information_schema.table_constraints WHERE constraint_schema IN ({})",
-    "SELECT table_schema, table_name, partition_name, partition_description"
-    " FROM information_schema.partitions WHERE table_schema IN ({})",
-    "SELECT table_schema, table_name, view_definition, definer FROM information_schema.views WHERE table_schema IN ({})",
-    "SELECT routine_schema, routine_name, routine_type, routine_definition, definer, last_altered"
-    " FROM information_schema.routines WHERE routine_schema IN ({})",
-    "SELECT trigger_schema, trigger_name, event_object_table, action_order, action_statement, definer"
-    " FROM information_schema.triggers WHERE trigger_schema IN ({})",
-    "SELECT event_schema, event_name, status, event_definition, execute_at, interval_value, interval_field, definer,"
-    " last_altered FROM information_schema.events WHERE event_schema IN ({})",
+    (
+        "SELECT table_schema, table_name, table_type, engine, table_collation, table_comment, create_options"
+        " FROM information_schema.tables WHERE table_schema IN ({})"
+    ),
+    (
+        "SELECT table_schema, table_name, column_name, ordinal_position, column_default, is_nullable, column_type,"
+        " collation_name, extra, column_comment, generation_expression"
+        " FROM information_schema.columns WHERE table_schema IN ({})"
+    ),
+    (
+        "SELECT table_schema, table_name, index_name, seq_in_index, column_name, sub_part, non_unique, is_visible,"
+        " expression FROM information_schema.statistics WHERE table_schema IN ({})"
+    ),
+    (
+        "SELECT constraint_schema, constraint_name, table_name, constraint_type, enforced"
+        " FROM information_schema.table_constraints WHERE constraint_schema IN ({})"
+    ),
+    (
+        "SELECT table_schema, table_name, partition_name, partition_description"
+        " FROM information_schema.partitions WHERE table_schema IN ({})"
+    ),
+    (
+        "SELECT table_schema, table_name, view_definition, definer"
+        " FROM information_schema.views WHERE table_schema IN ({})"
+    ),
+    (
+        "SELECT routine_schema, routine_name, routine_type, routine_definition, definer, last_altered"
+        " FROM information_schema.routines WHERE routine_schema IN ({})"
+    ),
+    (
+        "SELECT trigger_schema, trigger_name, event_object_table, action_order, action_statement, definer"
+        " FROM information_schema.triggers WHERE trigger_schema IN ({})"
+    ),
+    (
+        "SELECT event_schema, event_name, status, event_definition, execute_at, interval_value, interval_field,"
+        " definer, last_altered FROM information_schema.events WHERE event_schema IN ({})"
+    ),
 )
 _ACCOUNT_TABLES = (
     "user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv", "global_grants", "role_edges",

@@ -41,6 +41,38 @@ class _Open:
     events: list[bytes]
 
 
+class _Pieces:
+    """The pieces of one transaction. Each that has rows carries the table maps they need."""
+
+    def __init__(self) -> None:
+        self.done: list[_Open] = []
+        self._maps: dict[bytes, tuple[TableMap, bytes]] = {}
+        self._written: set[tuple[str, bytes]] = set()
+        """The table maps that the last piece carries already."""
+
+    def map(self, table: TableMap, event: Event) -> None:
+        """From here on the event says what the table's id means."""
+        if table.table_id not in self._maps or self._maps[table.table_id][0] is not table:
+            self._written.discard((table.database, table.table_id))
+        self._maps[table.table_id] = (table, event.data)
+
+    def add_rows(self, event: Event) -> TableMap | None:
+        """Add a rows event to its database's piece. Gives its table; None if no map told of it."""
+        found = self._maps.get(table_id(event.body))
+        if found is None:
+            return None
+        table, map_event = found
+        if not self.done or self.done[-1].database != table.database or self.done[-1].statement:
+            self.done.append(_Open(table.database, statement=False, fence=False, events=[]))
+            self._written.clear()
+        piece = self.done[-1]
+        if (table.database, table.table_id) not in self._written:
+            piece.events.append(map_event)
+            self._written.add((table.database, table.table_id))
+        piece.events.append(event.data)
+        return table
+
+
 class Splitter:
     """Takes transactions in order; hands pieces to ``emit(database, piece)``, and keeps the books."""
 
@@ -65,28 +97,18 @@ class Splitter:
             )
 
     def _pieces(self, transaction: Transaction) -> list[_Open]:
-        pieces: list[_Open] = []
-        maps: dict[bytes, tuple[TableMap, bytes]] = {}
-        written: set[tuple[str, bytes]] = set()
+        pieces = _Pieces()
         stage: list[bytes] = []
         first = self._first_query(transaction)
         begun = first is not None and first.text == b"BEGIN"
         savepoints_matter = _rolls_back(transaction)
         for event in transaction.events:
             if event.type == f.TABLE_MAP:
-                table = self._table_map(event)
-                if table.table_id not in maps or maps[table.table_id][0] is not table:
-                    written.discard((table.database, table.table_id))
-                maps[table.table_id] = (table, event.data)
+                pieces.map(self._table_map(event), event)
             elif event.type in f.ROWS:
-                table, map_event = self._mapped(event, maps)
-                if not pieces or pieces[-1].database != table.database or pieces[-1].statement:
-                    pieces.append(_Open(table.database, statement=False, fence=False, events=[]))
-                    written.clear()
-                if (table.database, table.table_id) not in written:
-                    pieces[-1].events.append(map_event)
-                    written.add((table.database, table.table_id))
-                pieces[-1].events.append(event.data)
+                table = pieces.add_rows(event)
+                if table is None:
+                    raise self._corrupt(event, "a rows event without its table map")
                 self._count(event, table)
             elif event.type in f.STATEMENT_CONTEXT:
                 stage.append(event.data)
@@ -96,11 +118,11 @@ class Splitter:
                     continue
                 self._refuse_what_cannot_be_carried(event, query)
                 fence = not begun or query.text.endswith(_ATOMIC_CREATE)
-                pieces.append(self._statement(query, [*stage, event.data], fence=fence))
+                pieces.done.append(self._statement(query, [*stage, event.data], fence=fence))
                 stage = []
             elif not (event.type in f.NOT_ABOUT_DATA or event.type == f.XID or event.flags & f.MAY_BE_IGNORED):
                 raise self._unsupported(event, "Relight cannot carry this event")
-        return pieces
+        return pieces.done
 
     def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
         effect = effect_of(query.sql, query.database)
@@ -145,12 +167,6 @@ class Splitter:
             except (ValueError, IndexError, struct.error) as error:
                 raise self._corrupt(event, str(error)) from None
         return known
-
-    def _mapped(self, event: Event, maps: dict[bytes, tuple[TableMap, bytes]]) -> tuple[TableMap, bytes]:
-        found = maps.get(table_id(event.body))
-        if found is None:
-            raise self._corrupt(event, "a rows event without its table map")
-        return found
 
     def _first_query(self, transaction: Transaction) -> Query | None:
         for event in transaction.events:

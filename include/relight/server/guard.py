@@ -147,7 +147,7 @@ def _hidden_servers() -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and "mysqld" in _command_of(int(entry.name)):
             try:
-                os.listdir(entry / "fd")
+                next((entry / "fd").iterdir(), None)
             except PermissionError:
                 yield int(entry.name)
             except OSError:

@@ -183,16 +183,16 @@ def running_pid(server: Server) -> int | None:
 def open_files(directory: Path) -> Iterator[tuple[int, Path]]:
     """Process and path of every file below ``directory`` that is open, as far as /proc shows."""
     real = directory.resolve()
-    for entry in os.scandir("/proc"):
+    for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            descriptors = os.listdir(f"{entry.path}/fd")
+            descriptors = list((entry / "fd").iterdir())
         except OSError:
             continue  # ended meanwhile, or another user's: the guard tells those two apart
         for descriptor in descriptors:
             try:
-                path = Path(os.readlink(f"{entry.path}/fd/{descriptor}"))
+                path = descriptor.readlink()
             except OSError:
                 continue
             if real in path.parents or path == real:

@@ -51,9 +51,11 @@ def _alter(session: Session, database: str, name: str, status: str) -> None:
     # ALTER EVENT takes over the session's account, SQL mode and time zone as the event's own (manual,
     # "ALTER EVENT Statement"), so they are set to what the event has.
     definer, sql_mode, time_zone = session.row(
-        "SELECT definer, sql_mode, time_zone FROM information_schema.events WHERE event_schema = %s AND event_name = %s",
-        database, name,
-    )  # fmt: skip
+        "SELECT definer, sql_mode, time_zone FROM information_schema.events"
+        " WHERE event_schema = %s AND event_name = %s",
+        database,
+        name,
+    )
     user, _, host = str(definer).rpartition("@")
     session.run("SET SESSION sql_mode = %s", sql_mode)
     session.run("SET SESSION time_zone = %s", time_zone)

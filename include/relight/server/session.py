@@ -10,7 +10,7 @@ import re
 import ssl
 import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -82,7 +82,7 @@ class Session:
         except pymysql.err.Error:
             pass  # it was already gone: closed is closed
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -144,7 +144,9 @@ def _bars(steps: tuple[StepRecord, ...]) -> list[_Bar]:
         _Bar(
             label=f"{s.step} {s.summary.get('label', s.key)}".strip(),
             left=round(100 * (s.started - start).total_seconds() / whole, 3),
-            width=round(max(100 * s.seconds / whole, 0.15), 3), seconds=round(s.seconds, 2), failed=s.outcome == "failed",
+            width=round(max(100 * s.seconds / whole, 0.15), 3),
+            seconds=round(s.seconds, 2),
+            failed=s.outcome == "failed",
         )
         for s in steps
     ]  # fmt: skip

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from pydantic import Field
+
 from relight.backups.manifest import Value
 from relight.errors import ObjectExists, RelightError, StoreError
 from relight.site import Run, Site
@@ -29,7 +31,7 @@ class StepRecord(Value):
     ended: datetime
     outcome: Literal["done", "failed"]
     error: str = ""
-    summary: dict[str, Any] = {}
+    summary: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -87,7 +87,8 @@ def judge(site: Site, run: Run) -> Judgement:
         site.progress.say("\n".join(["what differs:", *(f"  {p}" for p in problems)]))
         raise ValidationFailed(
             f"{len(problems)} checks failed", on=run.shard, why="; ".join(problems[:10]),
-            hint="the server stays closed. Inconclusive tables can be accepted with accept_inconclusive; a mismatch cannot",
+            hint="the server stays closed. Inconclusive tables can be accepted with accept_inconclusive; "
+            "a mismatch cannot",
         )  # fmt: skip
     judgement = Judgement(
         verdict="inconclusive" if unsure else "match", tables=len(verdicts),

@@ -70,7 +70,10 @@ def _product(random: Random) -> list[str]:
         random.choice(
             (
                 f"UPDATE orders.products SET stock = stock - 1, ratio = ratio / 3 WHERE sku = '{sku}'",
-                f"UPDATE orders.products SET flags = {random.getrandbits(12)}, pick_up = '-02:30:00.1' WHERE sku = '{sku}'",
+                (
+                    f"UPDATE orders.products SET flags = {random.getrandbits(12)}, pick_up = '-02:30:00.1' "
+                    f"WHERE sku = '{sku}'"
+                ),
                 # The key itself changes, and order lines follow by cascade. Never to one that the collation
                 # calls equal: MySQL 9.7 writes a log of that which its own replicas refuse (error 1451).
                 (
