@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from relight.errors import FleetError
 
@@ -69,12 +69,14 @@ class Server(_Value):
     """The Airflow queue of the worker on that machine."""
 
     @model_validator(mode="after")
-    def _absolute(self) -> Server:
-        for field in ("datadir", "socket", "options_file", "workdir"):
-            if not getattr(self, field).is_absolute():
-                raise ValueError(f"{field} must be an absolute path")
+    def _paths_are_plain(self) -> Server:
+        paths = {field: getattr(self, field) for field in ("datadir", "socket", "options_file", "workdir")}
+        mistakes = [f"{field} must be an absolute path" for field, path in paths.items() if not path.is_absolute()]
+        mistakes += [f"{field} must not contain '..'" for field, path in paths.items() if ".." in path.parts]
         if self.workdir == self.datadir or self.datadir in self.workdir.parents:
-            raise ValueError("workdir must not lie inside datadir")
+            mistakes.append("workdir must not lie inside datadir")
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
 
 
@@ -127,8 +129,16 @@ class Fleet(_Value):
 
     fleet: Name
     store: StoreSettings
-    shards: tuple[Shard, ...] = Field(min_length=1)
+    shards: tuple[Shard, ...]
     limits: Limits = Limits()
+
+    # Not as a minimal length, which pydantic also finds missed where a shard has a mistake of its own.
+    @field_validator("shards")
+    @classmethod
+    def _at_least_one(cls, value: tuple[Shard, ...]) -> tuple[Shard, ...]:
+        if not value:
+            raise ValueError("at least one shard is needed")
+        return value
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Fleet:

@@ -1,0 +1,188 @@
+"""The fleet file: every mistake is named with its place, all at once, and no secret is taken."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from relight.errors import FleetError
+from relight.fleet import Fleet, load_fleet
+
+Document = dict[str, Any]
+
+
+def server(name: str, number: int, **more: object) -> Document:
+    home = f"/srv/{name}"
+    return {
+        "name": name, "host": "db.example", "port": 3306 + number, "datadir": f"{home}/data",
+        "socket": f"{home}/mysqld.sock", "options_file": f"{home}/my.cnf", "workdir": f"{home}/work",
+        "control": {"kind": "process"}, **more,
+    }  # fmt: skip
+
+
+GOOD: Document = {
+    "fleet": "shop",
+    "store": {"bucket": "backups", "prefix": "mysql"},
+    "shards": [
+        {"name": "shard-1", "source": server("a", 0), "replicas": [server("b", 1), server("c", 2)],
+         "scratch": server("s", 3)},
+        {"name": "shard-2", "tier": 2, "source": server("d", 4)},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[object], Fleet]:
+    """Writes a document, or a text as it is, and loads it."""
+
+    def write(document: object) -> Fleet:
+        path = tmp_path / "fleet.yaml"
+        path.write_text(document if isinstance(document, str) else yaml.safe_dump(document), encoding="utf-8")
+        return load_fleet(path)
+
+    return write
+
+
+Load = Callable[[object], Fleet]
+
+
+def changed(*changes: tuple[str, object]) -> Document:
+    """GOOD with values set at dotted places; ``None`` removes what is there."""
+    document = copy.deepcopy(GOOD)
+    for place, value in changes:
+        *way, last = (int(part) if part.isdigit() else part for part in place.split("."))
+        at: Any = document
+        for part in way:
+            at = at[part]
+        if value is None:
+            del at[last]
+        else:
+            at[last] = value
+    return document
+
+
+def mistakes(load: Load, document: object) -> str:
+    with pytest.raises(FleetError) as refused:
+        load(document)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
+    fleet = load(GOOD)
+    one, two = fleet.shards
+    assert [s.name for s in one.servers] == ["a", "b", "c"]
+    assert (one.backup_server.name, two.backup_server.name) == ("b", "d")
+    assert one.scratch is not None
+    assert (one.tier, two.tier, one.source.queue) == (1, 2, "default")
+    assert fleet.limits.lane_groups == 200
+    assert fleet.shard("shard-2") is two
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("fleet", None, "fleet: Field required"),
+        ("fleet", "Shop Fleet", "fleet: "),
+        ("store", None, "store: Field required"),
+        ("store.bucket", "x", "store.bucket: "),
+        ("store.part_size_mib", 1, "store.part_size_mib: "),
+        ("store.parallel", "many", "store.parallel: "),
+        ("shards", [], "shards: "),
+        ("shards.0.name", "Shard 1", "shards[0].name: "),
+        ("shards.0.tier", 0, "shards[0].tier: "),
+        ("shards.0.source", None, "shards[0].source: Field required"),
+        ("shards.0.source.port", 70000, "shards[0].source.port: "),
+        ("shards.0.source.port", "mysql", "shards[0].source.port: "),
+        ("shards.0.source.datadir", None, "shards[0].source.datadir: Field required"),
+        ("shards.0.source.datadir", "data", "shards[0].source: datadir must be an absolute path"),
+        ("shards.0.source.socket", "run/s", "shards[0].source: socket must be an absolute path"),
+        ("shards.0.source.workdir", "/srv/a/data/work", "shards[0].source: workdir must not lie inside datadir"),
+        ("shards.0.source.workdir", "/srv/a/data", "shards[0].source: workdir must not lie inside datadir"),
+        ("shards.0.source.workdir", "/srv/a/work/../data/w", "shards[0].source: workdir must not contain '..'"),
+        ("shards.0.source.control", {"kind": "magic"}, "shards[0].source.control: "),
+        ("shards.0.source.control", {"kind": "systemd"}, "shards[0].source.control.systemd.unit: Field required"),
+        ("shards.0.source.control", {"kind": "command", "start": [], "stop": ["x"]}, "control.command.start: "),
+        ("shards.0.replicas.1.port", 0, "shards[0].replicas[1].port: "),
+        ("shards.0.scratch.name", "", "shards[0].scratch.name: "),
+        ("shards.1.name", "shard-1", "two shards are named shard-1"),
+        ("shards.1.source.name", "a", "two servers are named a"),
+        ("shards.1.source.port", 3306, "two servers share db.example:3306"),
+        ("shards.1.source.datadir", "/srv/s/data", "two servers share db.example:/srv/s/data"),
+        ("limits", {"lane_groups": 0}, "limits.lane_groups: "),
+        ("limits", {"disk_reserve": 0.5}, "limits.disk_reserve: "),
+        ("limits", {"lanes": 3}, "limits.lanes: Extra inputs are not permitted"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_place(load: Load, place: str, value: object, said: str) -> None:
+    text = mistakes(load, changed((place, value)))
+    assert said in text
+    assert "1 mistake " in text
+
+
+def test_all_mistakes_are_told_at_once(load: Load) -> None:
+    text = mistakes(
+        load,
+        changed(
+            ("fleet", "Shop Fleet"), ("store.bucket", "x"), ("shards.0.source.port", 0),
+            ("shards.0.replicas.0.workdir", "work"), ("shards.0.replicas.0.socket", "s"), ("shards.1.tier", 99), ("colour", "red"),
+        ),
+    )  # fmt: skip
+    assert "6 mistakes" in text
+    for place in ("fleet: ", "store.bucket: ", "shards[0].source.port: ", "shards[0].replicas[0]: socket ",
+                  "; workdir ",
+                  "shards[1].tier: ", "colour: "):  # fmt: skip
+        assert place in text
+
+
+def test_all_that_is_there_twice_is_told_at_once(load: Load) -> None:
+    twice = changed(("shards.1.name", "shard-1"), ("shards.1.source", server("a", 0)))
+    text = mistakes(load, twice)
+    for part in ("two shards are named shard-1", "two servers are named a", "share db.example:3306",
+                 "share db.example:/srv/a/data"):  # fmt: skip
+        assert part in text
+
+
+def test_the_same_port_on_two_machines_is_no_mistake(load: Load) -> None:
+    load(changed(("shards.1.source.port", 3306), ("shards.1.source.host", "other.example")))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["password", "store.secret_key", "store.access_key", "shards.0.source.password", "shards.0.password",
+     "shards.0.source.control.password"],
+)  # fmt: skip
+def test_a_secret_in_the_file_is_refused_and_not_repeated(load: Load, place: str) -> None:
+    text = mistakes(load, changed((place, "hunter2-hunter2")))
+    assert "Extra inputs are not permitted" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "not a mapping"), ("- a\n- b\n", "not a mapping"), ("just words", "not a mapping"),
+     ("a: [1, 2", "cannot be read"), ("a: b: c", "cannot be read"), ("fleet: \x00", "cannot be read"),
+     ("x: !!python/object/apply:os.system [ls]", "cannot be read")],
+)  # fmt: skip
+def test_what_is_no_fleet_file_at_all_is_said_so(load: Load, text: str, said: str) -> None:
+    assert said in mistakes(load, text)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="no fleet file") as missing:
+        load_fleet(tmp_path / "none.yaml")
+    assert "RELIGHT_FLEET" in missing.value.hint
+    (tmp_path / "latin.yaml").write_bytes(b"fleet: caf\xe9")
+    for path in (tmp_path, tmp_path / "latin.yaml"):
+        with pytest.raises(FleetError, match="cannot be read"):
+            load_fleet(path)
+
+
+def test_an_unknown_shard_is_told_which_ones_there_are(load: Load) -> None:
+    with pytest.raises(FleetError, match=r"unknown shard \(shard-9\): the fleet file has shard-1, shard-2"):
+        load(GOOD).shard("shard-9")
