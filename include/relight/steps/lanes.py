@@ -110,12 +110,13 @@ def make_groups(lanes: Iterable[Lane], shard: str, most: int) -> tuple[LaneGroup
     """Put lanes into at most ``most`` groups of about equal size: largest first, each into the
     smallest group so far."""
     ordered = sorted(lanes, key=lambda lane: (-lane.bytes, lane.name))
-    bins: list[tuple[int, int, list[Lane]]] = [(0, i, []) for i in range(min(most, len(ordered)))]
+    # Of two equally large groups the one with fewer lanes goes first, so that none stays empty.
+    bins: list[tuple[int, int, int, list[Lane]]] = [(0, 0, i, []) for i in range(min(most, len(ordered)))]
     for lane in ordered:
-        size, index, members = heapq.heappop(bins)
-        heapq.heappush(bins, (size + lane.bytes, index, [*members, lane]))
+        size, count, index, members = heapq.heappop(bins)
+        heapq.heappush(bins, (size + lane.bytes, count + 1, index, [*members, lane]))
     groups = []
-    for size, index, members in sorted(bins, key=lambda b: b[1]):
+    for size, _, index, members in sorted(bins, key=lambda b: b[2]):
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
         groups.append(
             LaneGroup(
