@@ -6,14 +6,19 @@ which databases are named. Whatever is not understood is said to be unknown, nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import TokenError
 from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
 from relight.accounting import Create, Drop, DropDatabase, Operation, Rename, Truncate, Unknown
+
+_VERSION_COMMENT = re.compile(r"/\*!\d*(.*?)\*/", re.DOTALL)
+"""What dumps wrap statements in. It was run: what a server does not run, it logs without the exclamation mark."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +53,32 @@ def effect_of(sql: str, database: str) -> Effect:
 
 def _tokens(sql: str) -> list[Token]:
     """Tokens of a statement. sqlglot keeps the rest of some statements (RENAME, CALL) as one text."""
-    tokens = MySQL().tokenize(sql)
+    tokens = MySQL().tokenize(_VERSION_COMMENT.sub(r" \1 ", sql))
     if len(tokens) == 2 and tokens[0].token_type in MySQL.Tokenizer.COMMANDS:
         return [tokens[0], *_tokens(tokens[1].text)]
     return list(tokens)
 
 
-def _split_up(tokens: list[Token]) -> Iterator[str]:
+class _Word(NamedTuple):
+    """``keyword`` is empty where the text is quoted, so that a column called `rename` is not taken for one."""
+
+    text: str
+    keyword: str
+
+
+def _split_up(tokens: list[Token]) -> Iterator[_Word]:
     """Words one by one: sqlglot makes one token of some pairs of keywords, such as RENAME TABLE."""
     for token in tokens:
-        if token.token_type is TokenType.IDENTIFIER or " " not in token.text or token.token_type is TokenType.STRING:
-            yield token.text
+        if token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
+            yield _Word(token.text, "")
         else:
-            yield from token.text.split()
+            yield from (_Word(text, text.upper()) for text in token.text.split())
 
 
 class _Words:
     """The words of a statement, taken one by one."""
 
-    def __init__(self, tokens: list[str], database: str) -> None:
+    def __init__(self, tokens: list[_Word], database: str) -> None:
         self._tokens = tokens
         self._at = 0
         self._database = database
@@ -77,7 +89,7 @@ class _Words:
 
     def peek(self, ahead: int = 0) -> str:
         at = self._at + ahead
-        return self._tokens[at].upper() if at < len(self._tokens) else ""
+        return self._tokens[at].keyword if at < len(self._tokens) else ""
 
     def accept(self, *words: str) -> bool:
         """Take the words if exactly they come next."""
@@ -90,7 +102,7 @@ class _Words:
         self._at += 1
 
     def name(self) -> str:
-        token = self._tokens[self._at] if self.left else ""
+        token = self._tokens[self._at].text if self.left else ""
         self._at += 1
         return token
 
