@@ -47,7 +47,7 @@ tools=.lab/tools
 if [ ! -x "$tools/bin/uv" ] || ! "$tools/bin/uv" --version | grep -q " $UV_VERSION "; then
     say "uv $UV_VERSION"
     mkdir -p "$tools"
-    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --target "$tools" "uv==$UV_VERSION"
+    "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --target "$tools" "uv==$UV_VERSION"
 fi
 
 say "installing the pinned requirements into .venv"

@@ -118,8 +118,10 @@ class Limits(_Value):
 
     lane_groups: int = Field(default=200, ge=1, le=1000)
     """At most so many replay tasks in a run; small databases are put together."""
-    transactions_per_batch: int = Field(default=100, ge=1)
-    batch_mib: int = Field(default=8, ge=1, le=256)
+    transactions_per_batch: int = Field(default=20_000, ge=1)
+    batch_mib: int = Field(default=32, ge=1, le=256)
+    """A lane commits after so many transactions or bytes of log: larger batches write less, smaller
+    ones lose less work when a task is killed."""
     disk_reserve: float = Field(default=1.2, ge=1.0)
     """Free space a restore needs, as a multiple of the bytes it will write."""
 

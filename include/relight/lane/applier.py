@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from relight.binlog import format as f
-from relight.binlog.compose import Composer
 from relight.binlog.rows import TableMap, read_table_map, table_id
 from relight.credentials import Login
 from relight.errors import LaneBlocked, ReplayError, ServerUnreachable, StatementFailed
@@ -21,6 +21,8 @@ from relight.fleet import Limits, Server
 from relight.lane import lane_progress
 from relight.lane.fingerprint import fingerprint
 from relight.lane.lane_progress import Fence, Position
+from relight.lane.merging import RowChange, merge
+from relight.lane.modes import Mode, TableName, read_modes
 from relight.lane.rendering import render
 from relight.lane.stream import Piece, Portion
 from relight.run_files import Lane
@@ -28,8 +30,6 @@ from relight.server.session import Session, connect
 
 _MISSING_OBJECT = ("1049 ", "1146 ", "1305 ", "1356 ", "1360 ", "1449 ", "1517 ", "1824 ")
 """Unknown database, table, routine, view reference, trigger, definer, index or parent table."""
-_STATEMENT_BYTES = 4 << 20
-"""Aim for ``BINLOG`` statements of at most this size; one large row may exceed it."""
 
 
 @dataclass
@@ -53,10 +53,11 @@ class LaneApplier:
         self._session: Session | None = None
         self._described: bytes = b""
         self._maps: dict[bytes, TableMap] = {}
+        self._modes: Mapping[TableName, Mode] | None = None
         self._control = connect(server, login)
         self._control.run("SET SESSION sql_log_bin = 0")
 
-    def __enter__(self) -> LaneApplier:
+    def __enter__(self) -> Self:
         # A killed task's session may still be running its last statement: wait until it is gone.
         name = "relight:" + hashlib.sha256(self._lane.name.encode()).hexdigest()[:40]
         if self._control.value("SELECT GET_LOCK(%s, 600)", name) != 1:
@@ -68,7 +69,7 @@ class LaneApplier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._forget_session()
+        self.forget_session()
         self._control.close()
 
     def resume(self) -> Position:
@@ -120,7 +121,7 @@ class LaneApplier:
             )  # fmt: skip
             session.run("COMMIT")
         if renew:
-            self._forget_session()
+            self.forget_session()
         told(batch.size)
         batch.portions.clear()
         batch.size = 0
@@ -129,31 +130,32 @@ class LaneApplier:
         position = Position(segment, portion.transaction)
         before = fingerprint(self._control, self._lane.databases)
         lane_progress.open_fence(self._control, self._lane.name, Fence(position, portion.size, before))
-        self._forget_session()
+        self.forget_session()
         session = self._rows_session(format_description)
         with self._explaining([portion]):
             self._send(session, format_description, [portion])
             session.run("COMMIT")
-        self._forget_session()
+        self.forget_session()
+        self._modes = None  # the definitions may have changed
         lane_progress.advance(self._control, self._lane.name, position, size=portion.size, transactions=1)
 
     def _send(self, session: Session, format_description: bytes, portions: list[Portion]) -> bool:
         """Send everything; True when statements have changed the session's settings."""
-        composer = Composer(_STATEMENT_BYTES)
+        changes: list[RowChange] = []
         renew = False
         for portion in portions:
             for piece in portion.pieces:
                 if not piece.statement:
-                    self._compose(composer, piece)
+                    changes.extend(self._row_changes(piece))
                     continue
-                self._flush(session, composer)
+                self._flush(session, changes)
                 for statement in render(self._server.mysqlbinlog, format_description, piece.events):
                     session.run(statement)
                 renew = True
-        self._flush(session, composer)
+        self._flush(session, changes)
         return renew
 
-    def _compose(self, composer: Composer, piece: Piece) -> None:
+    def _row_changes(self, piece: Piece) -> Iterator[RowChange]:
         mapped: dict[bytes, tuple[TableMap, bytes]] = {}
         for event in piece.events:
             body = memoryview(event)[f.HEADER_SIZE :]
@@ -164,16 +166,21 @@ class LaneApplier:
                 table = self._maps[key]
                 mapped[table.table_id] = (table, event)
             else:
-                composer.add(*mapped[table_id(body)], event)
+                yield RowChange(*mapped[table_id(body)], event)
 
-    def _flush(self, session: Session, composer: Composer) -> None:
-        for block in composer.take():
+    def _flush(self, session: Session, changes: list[RowChange]) -> None:
+        if not changes:
+            return
+        if self._modes is None:
+            self._modes = read_modes(self._control, self._lane.databases)
+        for block in merge(changes, self._modes):
             session.run(b"BINLOG '" + base64.b64encode(block) + b"'")
+        changes.clear()
 
     def _rows_session(self, format_description: bytes) -> Session:
         if self._session is not None and self._described == format_description:
             return self._session
-        self._forget_session()
+        self.forget_session()
         session = connect(self._server, self._login)
         session.run("SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, wait_timeout = 86400")
         session.run(b"BINLOG '" + base64.b64encode(format_description) + b"'")
@@ -184,7 +191,8 @@ class LaneApplier:
         self._session, self._described = session, format_description
         return session
 
-    def _forget_session(self) -> None:
+    def forget_session(self) -> None:
+        """End the session that sends rows; the next one starts with settings of its own."""
         if self._session is not None:
             self._session.close()
         self._session = None
@@ -210,7 +218,7 @@ class _Explaining:
     ) -> None:
         if error is None:
             return
-        self._applier._forget_session()
+        self._applier.forget_session()
         if isinstance(error, ServerUnreachable) or not isinstance(error, StatementFailed):
             return
         gtids = self._portions[0].pieces[0].gtid

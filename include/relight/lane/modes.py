@@ -1,0 +1,84 @@
+"""Which tables may be replayed by net effect, and why the others may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relight.lane.net import NetTable
+from relight.server.session import Session
+
+TableName = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """``table`` is set where the net effect may be used; ``reason`` is in words a DBA would use.
+
+    ``linked``: foreign keys lead to or from the table, so the net effect also needs a log in which
+    every change that a cascade made was written down.
+    """
+
+    table: NetTable | None
+    linked: bool
+    reason: str
+
+
+def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mode]:
+    """The mode of every base table in the databases, from its definition as it stands on the server."""
+    marks = ", ".join(["%s"] * len(databases))
+    engines = session.rows(
+        "SELECT table_schema, table_name, engine FROM information_schema.tables"
+        f" WHERE table_type = 'BASE TABLE' AND table_schema IN ({marks})",
+        *databases,
+    )
+    columns: dict[TableName, dict[str, tuple[int, str]]] = {}
+    for database, table, column, position, extra in session.rows(
+        "SELECT table_schema, table_name, column_name, ordinal_position, extra FROM information_schema.columns"
+        f" WHERE table_schema IN ({marks})",
+        *databases,
+    ):
+        columns.setdefault((database, table), {})[column] = (position - 1, extra)
+    keys: dict[TableName, dict[str, list[str | None]]] = {}
+    for database, table, index, column in session.rows(
+        "SELECT table_schema, table_name, index_name, column_name FROM information_schema.statistics"
+        f" WHERE non_unique = 0 AND table_schema IN ({marks}) ORDER BY seq_in_index",
+        *databases,
+    ):
+        keys.setdefault((database, table), {}).setdefault(index, []).append(column)
+    linked = _linked(session, databases)
+    return {
+        (database, table): _mode(
+            engine, columns.get((database, table), {}), keys.get((database, table), {}), (database, table) in linked
+        )
+        for database, table, engine in engines
+    }
+
+
+def _linked(session: Session, databases: Sequence[str]) -> set[TableName]:
+    marks = ", ".join(["%s"] * len(databases))
+    found: set[TableName] = set()
+    for child_database, child, parent_database, parent in session.rows(
+        "SELECT table_schema, table_name, referenced_table_schema, referenced_table_name"
+        f" FROM information_schema.key_column_usage WHERE referenced_table_name IS NOT NULL"
+        f" AND (table_schema IN ({marks}) OR referenced_table_schema IN ({marks}))",
+        *databases, *databases,
+    ):  # fmt: skip
+        found |= {(child_database, child), (parent_database, parent)}
+    return found
+
+
+def _mode(
+    engine: str, columns: dict[str, tuple[int, str]], unique: dict[str, list[str | None]], linked: bool
+) -> Mode:  # fmt: skip
+    key = unique.get("PRIMARY")
+    if engine != "InnoDB":
+        return Mode(None, linked, f"engine {engine} cannot roll a batch back")
+    if not key:
+        return Mode(None, linked, "no primary key")
+    auto = next((position for position, extra in columns.values() if "auto_increment" in extra), None)
+    table = NetTable(
+        columns=len(columns), key=tuple(columns[name][0] for name in key if name is not None), auto_increment=auto,
+        more_unique_keys=len(unique) > 1,
+    )  # fmt: skip
+    return Mode(table, linked, "foreign keys: needs a log that holds what cascades did" if linked else "primary key")
