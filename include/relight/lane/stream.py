@@ -22,6 +22,8 @@ _MAGIC = b"RLSTRM01"
 _PIECE = struct.Struct("<QIBBHI")
 """Transaction, piece, statement?, fence?, length of the GTID, number of bytes that follow it."""
 _LENGTH = struct.Struct("<I")
+_END = b"RLSTRMEND"
+"""Stands at the end of a whole file; shorter than the head of a piece, so that it cannot be taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class StreamWriter:
 
     def close(self) -> None:
         """Finish the file."""
+        self._stream.write(_END)
         self._stream.close()
 
 
@@ -93,30 +96,39 @@ class StreamReader:
         with path.open("rb") as stream:
             if stream.read(len(_MAGIC)) != _MAGIC:
                 raise CorruptEvent("not a stream file", on=str(path), hint="clear the split task and run it again")
-            self.format_description = stream.read(*_LENGTH.unpack(stream.read(_LENGTH.size)))
+            try:
+                (size,) = _LENGTH.unpack(stream.read(_LENGTH.size))
+                self.format_description = _exactly(size, stream.read(size))
+            except (struct.error, ValueError):
+                raise self._cut() from None
             self._start = stream.tell()
 
     def pieces(self) -> Iterator[Piece]:
         """Every piece, in order. :raises CorruptEvent: the file was cut."""
         with self._path.open("rb", buffering=1 << 20) as stream:
             stream.seek(self._start)
-            while head := stream.read(_PIECE.size):
+            while (head := stream.read(_PIECE.size)) != _END:
                 try:
                     transaction, number, statement, fence, gtid_size, size = _PIECE.unpack(head)
                     gtid = stream.read(gtid_size).decode("ascii")
-                    events = tuple(_events(stream.read(size), size))
+                    events = tuple(_events(_exactly(size, stream.read(size))))
                 except (struct.error, ValueError):
-                    raise CorruptEvent(
-                        "a stream file was cut", on=str(self._path), hint="clear the split task and run it again"
-                    ) from None
+                    raise self._cut() from None
                 yield Piece(transaction, number, gtid, bool(statement), bool(fence), events)
 
+    def _cut(self) -> CorruptEvent:
+        return CorruptEvent("a stream file was cut", on=str(self._path), hint="clear the split task and run it again")
 
-def _events(data: bytes, size: int) -> Iterator[bytes]:
+
+def _exactly(size: int, data: bytes) -> bytes:
     if len(data) != size:
-        raise ValueError("cut")
+        raise ValueError(f"{len(data)} bytes instead of {size}")
+    return data
+
+
+def _events(data: bytes) -> Iterator[bytes]:
     position = 0
-    while position < size:
+    while position < len(data):
         (length,) = _LENGTH.unpack_from(data, position)
         position += _LENGTH.size
         yield data[position : position + length]
