@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import socket as sockets
 import struct
@@ -43,13 +44,19 @@ class Clearance:
 
     def use(self) -> None:
         """Consume it. :raises GuardRefused: it was used, has expired, or the directory was swapped."""
-        now = self.datadir.stat()
-        if self.used or time.monotonic() > self.expires or (now.st_dev, now.st_ino) != (self.device, self.inode):
+        if self.used or time.monotonic() > self.expires or not self._is_still_there():
             raise GuardRefused(
                 "the clearance is no longer valid", on=str(self.datadir), why="used, expired, or another directory",
                 hint="run the step again: it asks the guard anew",
             )  # fmt: skip
         self.used = True
+
+    def _is_still_there(self) -> bool:
+        try:
+            now = self.datadir.stat()
+        except FileNotFoundError:
+            return False
+        return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
 
 def signs_of_life(server: Server) -> tuple[str, ...]:
@@ -62,7 +69,7 @@ def _signs(server: Server) -> Iterator[str]:
         yield f"something answers on {server.host}:{server.port}"
     if _socket_answers(server.socket):
         yield f"something answers on {server.socket}"
-    if os.path.ismount(server.datadir):
+    if _is_mount_point(server.datadir):
         yield f"{server.datadir} is a mount point, which cannot be set aside; use a directory below it"
     if server.datadir.is_symlink():
         yield f"{server.datadir} is a symbolic link; name the real directory in the fleet file"
@@ -126,6 +133,19 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _is_mount_point(path: Path) -> bool:
+    """Also of a bind mount from the same file system, which looks like a plain directory to stat."""
+    if os.path.ismount(path):
+        return True
+    # proc(5): the fifth field, in which blanks and backslashes are written as octal numbers.
+    points = (line.split(b" ")[4] for line in Path("/proc/self/mountinfo").read_bytes().splitlines())
+    return os.fsencode(path.resolve()) in {re.sub(rb"\\([0-7]{3})", _octal, point) for point in points}
+
+
+def _octal(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 8)])
 
 
 def _socket_answers(path: Path) -> bool:
