@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "fleet", "credentials"},
     "binlog": {"errors", "gtid"},
     "server": {"errors", "fleet", "credentials", "backups", "run_files"},
-    "lane": {"errors", "fleet", "credentials", "accounting", "binlog", "server", "run_files"},
+    "lane": {"errors", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     # Steps, and the story that they make.
     "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files",
               "backups", "planning", "store", "binlog", "server", "lane"},

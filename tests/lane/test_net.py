@@ -279,8 +279,12 @@ def test_modes_tell_a_dba_why(servers: Servers, pair: tuple[Server, Server]) -> 
         session.run("CREATE TABLE d.parent (a INT PRIMARY KEY, b INT UNIQUE)")
         session.run("CREATE TABLE d.child (a INT PRIMARY KEY, FOREIGN KEY (a) REFERENCES d.parent (a))")
         modes = {name[1]: mode for name, mode in read_modes(session, ["d"]).items()}
-    assert modes["plain"] == Mode(NetTable(2, (1, 0), 1, more_unique_keys=False), linked=False, reason="primary key")
-    assert (modes["heap"].table, modes["heap"].reason) == (None, "no primary key")
+    assert modes["plain"] == Mode(
+        NetTable(2, (1, 0), 1, more_unique_keys=False),
+        linked=False,
+        reason="primary key: only its last state is written",
+    )
+    assert (modes["heap"].table, modes["heap"].reason) == (None, "no primary key: equal rows cannot be told apart")
     assert (modes["old"].table, modes["old"].reason) == (None, "engine MyISAM cannot roll a batch back")
     assert modes["parent"].linked
     assert modes["child"].linked

@@ -15,11 +15,14 @@ from relight.backups.manifest import SegmentManifest
 from relight.backups.reach import Reach, reaches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, size
-from relight.planning.plan import Plan
+from relight.lane.modes import PlannedMode, planned_modes
+from relight.planning.plan import Plan, load_snapshot_manifest
 from relight.planning.resolve import make_plan
 from relight.planning.target import Target
 from relight.planning.unreachable import at, text_of
 from relight.site import Run
+
+_MODES_SHOWN = 60
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
@@ -58,10 +61,13 @@ def plan(
         server = run.server(site.fleet).name
         found = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
         made = make_plan(found, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
+        modes = planned_modes(load_snapshot_manifest(site.store, made.snapshot))
     if as_json:
-        print(json.dumps({**made.model_dump(mode="json"), "mode": mode, "server": server}, indent=1))
+        tables = [one.model_dump(mode="json") for one in modes]
+        print(json.dumps({**made.model_dump(mode="json"), "mode": mode, "server": server, "tables": tables}, indent=1))
     else:
         _show_plan(made, mode, server)
+        _show_modes(modes)
 
 
 def _show_catalog(found: Catalog, led: tuple[Reach, ...]) -> None:
@@ -113,6 +119,17 @@ def _show_plan(made: Plan, mode: str, server: str) -> None:
     show(table)
     for note in made.notes:
         show(f"note: {note}", soft_wrap=True)
+
+
+def _show_modes(modes: list[PlannedMode]) -> None:
+    """How each table will be replayed; of a large schema only those that cannot be replayed by net effect."""
+    table = Table("table", "replay", "why", box=None)
+    shown = modes if len(modes) <= _MODES_SHOWN else [one for one in modes if one.mode == "ordered"]
+    for one in shown:
+        table.add_row(f"{one.database}.{one.table}", one.mode, one.reason)
+    console().print(table)
+    if len(shown) < len(modes):
+        console().print(f"and {len(modes) - len(shown):,} tables by net effect; --json lists all")
 
 
 def _segment_cells(segment: SegmentManifest) -> list[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from relight.backups.manifest import SnapshotManifest, Value
 from relight.lane.net import NetTable
 from relight.server.session import Session
 
 TableName = tuple[str, str]
+
+_KEYED = "primary key: only its last state is written"
+_LINKED = "primary key and foreign keys: net where the log holds what cascades did"
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,44 @@ def _linked(session: Session, databases: Sequence[str]) -> set[TableName]:
     return found
 
 
-def _mode(
-    engine: str, columns: dict[str, tuple[int, str]], unique: dict[str, list[str | None]], linked: bool
-) -> Mode:  # fmt: skip
+def _mode(engine: str, columns: dict[str, tuple[int, str]], unique: dict[str, list[str | None]], linked: bool) -> Mode:
     key = unique.get("PRIMARY")
-    if engine != "InnoDB":
-        return Mode(None, linked, f"engine {engine} cannot roll a batch back")
-    if not key:
-        return Mode(None, linked, "no primary key")
+    against = _against(engine, has_key=bool(key))
+    if against or not key:
+        return Mode(None, linked, against)
     auto = next((position for position, extra in columns.values() if "auto_increment" in extra), None)
     table = NetTable(
         columns=len(columns), key=tuple(columns[name][0] for name in key if name is not None), auto_increment=auto,
         more_unique_keys=len(unique) > 1,
     )  # fmt: skip
-    return Mode(table, linked, "foreign keys: needs a log that holds what cascades did" if linked else "primary key")
+    return Mode(table, linked, _LINKED if linked else _KEYED)
+
+
+def _against(engine: str, *, has_key: bool) -> str:
+    """What stands against the net effect; empty text when nothing does."""
+    if engine != "InnoDB":
+        return f"engine {engine} cannot roll a batch back"
+    return "" if has_key else "no primary key: equal rows cannot be told apart"
+
+
+class PlannedMode(Value):
+    """How a table of the snapshot will be replayed, for people who read the plan."""
+
+    database: str
+    table: str
+    mode: Literal["net", "ordered"]
+    reason: str
+
+
+def planned_modes(snapshot: SnapshotManifest) -> list[PlannedMode]:
+    """What is known before the log is read. Partial row images, or a log that leaves out what cascades
+    did, can still turn a table's batches to ``ordered``."""
+    linked = {(t.database, t.name) for t in snapshot.tables if t.foreign_keys}
+    linked |= {(k.parent_database, k.parent_table) for t in snapshot.tables for k in t.foreign_keys}
+    modes = []
+    for table in snapshot.tables:
+        against = _against(table.engine, has_key=bool(table.primary_key))
+        reason = against or (_LINKED if (table.database, table.name) in linked else _KEYED)
+        mode: Literal["net", "ordered"] = "ordered" if against else "net"
+        modes.append(PlannedMode(database=table.database, table=table.name, mode=mode, reason=reason))
+    return modes
