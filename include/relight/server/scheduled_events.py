@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from pymysql.charset import charset_by_name
+
 from relight.backups.manifest import Event
 from relight.server.session import Session, quoted
 
@@ -48,16 +50,23 @@ def _with_status(session: Session, statuses: tuple[str, ...]) -> list[tuple[str,
 
 
 def _alter(session: Session, database: str, name: str, status: str) -> None:
-    # ALTER EVENT takes over the session's account, SQL mode and time zone as the event's own (manual,
+    # ALTER EVENT takes over the session's account, SQL mode, time zone and character set as the event's own (manual,
     # "ALTER EVENT Statement"), so they are set to what the event has.
-    definer, sql_mode, time_zone = session.row(
-        "SELECT definer, sql_mode, time_zone FROM information_schema.events"
-        " WHERE event_schema = %s AND event_name = %s",
+    definer, *context, charset = session.row(
+        "SELECT definer, sql_mode, time_zone, collation_connection, character_set_client"
+        " FROM information_schema.events WHERE event_schema = %s AND event_name = %s",
         database,
         name,
     )
+    own = session.row("SELECT @@sql_mode, @@time_zone, @@collation_connection, @@character_set_client")
     user, _, host = str(definer).rpartition("@")
-    session.run("SET SESSION sql_mode = %s", sql_mode)
-    session.run("SET SESSION time_zone = %s", time_zone)
-    session.run(f"ALTER DEFINER = {quoted(user)}@{quoted(host)} EVENT {quoted(database, name)} {status}")
-    session.run("SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT")
+    statement = f"ALTER DEFINER = {quoted(user)}@{quoted(host)} EVENT {quoted(database, name)} {status}"
+    _set_context(session, *context, charset)
+    session.run(statement.encode(charset_by_name(str(charset)).encoding))
+    _set_context(session, *own)
+
+
+def _set_context(session: Session, *values: object) -> None:
+    session.run(
+        "SET SESSION sql_mode = %s, time_zone = %s, collation_connection = %s, character_set_client = %s", *values
+    )

@@ -24,8 +24,10 @@ Row = tuple[Any, ...]
 _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
 
-_SECRET = re.compile(r"((?:\bBY|\bAS|PASSWORD\s*=)\s*)'(?:[^'\\]|\\.|'')*'?", re.IGNORECASE)
-"""Passwords and their hashes in a statement, which errors quote."""
+_BEARS_A_SECRET = re.compile(r"IDENTIFIED|PASSWORD|CONNECTION", re.IGNORECASE)
+_LITERAL = re.compile(r"""'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.|"")*"?""", re.DOTALL)
+_NEAR = re.compile(r" near '.*", re.DOTALL)
+"""How a syntax error quotes the rest of the statement."""
 
 _open: dict[int, Session] = {}
 # Reentrant, since a signal handler asks for the open sessions while the main thread may be in here.
@@ -98,8 +100,11 @@ class Session:
                 "the connection was lost", on=self.server.name, why=text or "closed by the server",
                 hint="see the server's error log",
             )  # fmt: skip
+        sent = statement.decode("utf-8", "replace") if isinstance(statement, bytes) else statement
+        if _BEARS_A_SECRET.search(sent):
+            text = _NEAR.sub("", text)
         return StatementFailed(
-            "the server refused a statement", on=self.server.name, why=f"{code} {text} in: {_short(statement)}"
+            "the server refused a statement", on=self.server.name, why=f"{code} {text} in: {_short(sent)}"
         )
 
 
@@ -154,9 +159,10 @@ def kill_open_sessions() -> None:
             continue  # it ended by itself, which is what was wanted
 
 
-def _short(statement: str | bytes) -> str:
-    text = statement.decode("utf-8", "replace") if isinstance(statement, bytes) else statement
-    text = _SECRET.sub(r"\1'***'", " ".join(text.split()))
+def _short(statement: str) -> str:
+    text = " ".join(statement.split())
+    if _BEARS_A_SECRET.search(text):
+        text = _LITERAL.sub("'***'", text)
     return text if len(text) <= 200 else text[:197] + "..."
 
 
