@@ -13,9 +13,10 @@ import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from relight.cli.main import app
@@ -71,15 +72,31 @@ def test_every_command_block_holds_commands_only_of_programs_that_are_checked_he
 
 @pytest.mark.parametrize("words", RELIGHT, ids=text_of)
 def test_every_relight_command_is_one_that_relight_understands(words: list[str]) -> None:
-    command: click.Command = get_command(app)
-    context, rest = click.Context(command, info_name="relight"), words[1:]
-    while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command, context = found, click.Context(found, parent=context, info_name=name)
-    parsed = command.make_context(command.name, rest, parent=context.parent)
-    if target := parsed.params.get("target"):
+    parsed = understood(words)
+    if target := parsed.get("target"):
         Target.parse(str(target))
+
+
+def understood(words: list[str]) -> dict[str, Any]:
+    """What the command line makes of the words, without doing it. Raises what it would tell the user."""
+    command, rest = get_command(app), words[1:]
+    while isinstance(command, TyperGroup):
+        assert rest, f"{command.name} alone does nothing"
+        assert rest[0] in command.commands, f"{command.name} has no command {rest[0]}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    return dict(command.make_context(command.name, rest).params)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "relight", "relight backup", "relight plan", "relight backup ful shard-1", "relight lab status now",
+        "relight restore shard-1 --mod rehearse", "relight restore shard-1 --mode reherse", "relight restore s --workers 0",
+    ],
+)  # fmt: skip
+def test_a_command_that_relight_would_refuse_is_noticed(line: str) -> None:
+    with pytest.raises(Exception, match=r"."):
+        understood(line.split())
 
 
 def test_every_make_target_exists() -> None:
