@@ -1,0 +1,139 @@
+"""The ways to replay binary logs that are compared. Each starts with log files on disk and ends with
+the last commit, on a server of its own that was copied from the same base."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from relight.credentials import Login
+from relight.errors import LabError
+from relight.fleet import Limits, Server
+from relight.gtid import GtidSet
+from relight.lane import lane_progress
+from relight.lane.applier import LaneApplier, after
+from relight.lane.stream import StreamReader, portions
+from relight.run_files import Lane, SplitResult
+from relight.server.session import Session, connect
+from relight.steps.lanes import tie
+from relight.steps.split import split_log
+
+
+@dataclass(frozen=True)
+class Job:
+    """Logs to be replayed onto a running server; ``processes`` work side by side."""
+
+    server: Server
+    login: Login
+    mysql: Path
+    logs: tuple[Path, ...]
+    gtids: GtidSet
+    folder: Path
+    processes: int
+
+
+def pipe(job: Job) -> None:
+    """``mysqlbinlog FILES | mysql``: what people do."""
+    with tempfile.NamedTemporaryFile("w", suffix=".cnf") as options:
+        options.write(f'[client]\nuser={job.login.user}\npassword="{job.login.password}"\n')
+        options.flush()
+        reader = subprocess.Popen([job.server.mysqlbinlog, "--skip-gtids", *job.logs], stdout=subprocess.PIPE)
+        done = subprocess.run(
+            [job.mysql, f"--defaults-extra-file={options.name}", f"--socket={job.server.socket}", "--binary-mode",
+             "--init-command=SET sql_log_bin = 0"],
+            stdin=reader.stdout, capture_output=True, check=False,
+        )  # fmt: skip
+    if reader.wait() or done.returncode:
+        raise LabError("mysqlbinlog | mysql failed", why=done.stderr.decode("utf-8", "replace")[-300:])
+
+
+def applier(job: Job, workers: int) -> None:
+    """The server's own parallel applier, fed the files as relay logs."""
+    with connect(job.server, job.login) as session:
+        session.run(f"SET GLOBAL replica_parallel_workers = {workers}")
+        session.run("SET GLOBAL replica_preserve_commit_order = OFF")
+        session.run("CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'dummy'")
+        for _ in job.logs:
+            session.run("FLUSH RELAY LOGS")
+        index = Path(str(session.value("SELECT @@relay_log_index")))
+        files = [job.server.datadir / line.removeprefix("./") for line in index.read_text().split()]
+        session.run(f"CHANGE REPLICATION SOURCE TO RELAY_LOG_FILE = '{files[0].name}', RELAY_LOG_POS = 4")
+        for _ in range(len(job.logs) + 1):
+            session.run("FLUSH RELAY LOGS")
+        files = [job.server.datadir / line.removeprefix("./") for line in index.read_text().split()]
+        for log, place in zip(job.logs, files, strict=False):
+            shutil.copyfile(log, place)
+        session.run("START REPLICA SQL_THREAD")
+        _wait(session, job.gtids)
+
+
+def _wait(session: Session, gtids: GtidSet) -> None:
+    while session.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 1)", str(gtids)) != 0:
+        for (message,) in session.rows(
+            "SELECT last_error_message FROM performance_schema.replication_applier_status_by_worker"
+            " WHERE last_error_number <> 0"
+        ):
+            raise LabError("the server's own applier failed", why=str(message)[:300])
+
+
+def relight(job: Job, *, use_net: bool) -> None:
+    """Relight: split by database, lanes side by side; every table in order, or as planned."""
+    with connect(job.server, job.login) as session:
+        session.run("SET SESSION sql_log_bin = 0")
+        lane_progress.create_table(session)
+    with ProcessPoolExecutor(job.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        splits = list(pool.map(_split, job.logs, range(len(job.logs)), [job.folder] * len(job.logs)))
+        lanes = _lanes(splits)
+        with connect(job.server, job.login) as session:
+            session.run("SET SESSION sql_log_bin = 0")
+            lane_progress.enter(session, lanes)
+        list(pool.map(_replay, [(job, lane, splits, use_net) for lane in lanes]))
+
+
+def _split(log: Path, number: int, folder: Path) -> SplitResult:
+    place = folder / str(number)
+    place.mkdir(parents=True)
+    return split_log(log, number, place)
+
+
+def _lanes(splits: Sequence[SplitResult]) -> list[Lane]:
+    volume: dict[str, int] = {}
+    for split in splits:
+        for stream in split.streams:
+            volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
+    sets = tie(volume, volume, [t for split in splits for t in split.ties])
+    return [
+        Lane(number=n, name="+".join(s), databases=tuple(s), bytes=sum(volume[d] for d in s))
+        for n, s in enumerate(sets)
+    ]  # fmt: skip
+
+
+def _replay(work: tuple[Job, Lane, list[SplitResult], bool]) -> None:
+    job, lane, splits, use_net = work
+    with LaneApplier(job.server, job.login, lane, Limits(), use_net=use_net) as lane_applier:
+        done = lane_applier.resume()
+        for split in splits:
+            files = [job.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
+            readers = [StreamReader(file) for file in files]
+            if readers:
+                stream = after(portions(readers), done.transaction if split.number == done.segment else 0)
+                lane_applier.apply(split.number, readers[0].format_description, stream, lambda _: None)
+
+
+def timed(job: Job, name: str) -> float:
+    """Seconds that a method takes."""
+    started = time.monotonic()
+    if name == "pipe":
+        pipe(job)
+    elif name.startswith("applier"):
+        applier(job, int(name.removeprefix("applier_")))
+    else:
+        relight(job, use_net=name == "planned")
+    return time.monotonic() - started
