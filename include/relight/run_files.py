@@ -107,8 +107,13 @@ def lanes_path(run_folder: Path) -> Path:
 
 
 def load_lanes(run_folder: Path) -> Lanes:
-    """The lanes of a run, as :func:`plan_lanes` left them."""
-    return Lanes.model_validate_json(lanes_path(run_folder).read_text(encoding="utf-8"))
+    """The lanes of a run, as :func:`plan_lanes` left them. :raises PlanError: it did not get that far."""
+    path = lanes_path(run_folder)
+    try:
+        return Lanes.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError("the run has no lanes yet", on=run_folder.name, why=f"{path} is missing",
+                        hint="check the run's id, and that this is the machine it works on") from None  # fmt: skip
 
 
 def load_verdicts(run_folder: Path) -> list[TableVerdict]:
