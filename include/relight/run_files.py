@@ -50,6 +50,8 @@ class SplitResult(Value):
     streams: tuple[StreamInfo, ...]
     ties: tuple[Tie, ...]
     operations: tuple[Operation, ...]
+    silent_cascades: tuple[tuple[str, str], ...] = ()
+    """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
     seconds: float
 
 

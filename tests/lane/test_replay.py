@@ -17,8 +17,9 @@ from relight.fleet import Server
 from relight.lane import lane_progress
 from relight.lane.fingerprint import fingerprint
 from relight.lane.lane_progress import Fence, Position
+from relight.server.schema import read_tables
 from relight.server.session import Session
-from relight.steps.validate import count_rows
+from relight.steps.validate import count_rows, doubt_silent_cascades
 from tests.support.replaying import Replayed, contents, copy_of, logs_of, split_logs, start_log
 from tests.support.servers import Servers
 
@@ -377,3 +378,40 @@ def test_a_second_replay_of_a_lane_waits_until_the_first_ones_session_is_gone(
     assert replayed.lane(replayed.lanes.lanes[0]) == 0, "a finished lane was replayed again"
     assert time.monotonic() - started < 60
     assert_equal(servers, source, rebuilt)
+
+
+def test_cascades_that_a_source_does_not_log_make_the_tables_below_inconclusive_and_replay_is_right(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """InnoDB runs cascades by itself, as in 8.0 and 8.4, where this option is all there is."""
+    native = {"innodb-native-foreign-keys": "ON", "event-scheduler": "OFF"}
+    source = servers.make("source", options=native)
+    with servers.connect(source) as session:
+        for statement in (
+            "CREATE DATABASE d",
+            "CREATE TABLE d.parent (id INT PRIMARY KEY)",
+            "CREATE TABLE d.child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES d.parent (id) ON DELETE CASCADE)",
+            "CREATE TABLE d.grandchild (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES d.child (id) ON DELETE CASCADE)",
+            "CREATE TABLE d.other (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES d.parent (id) ON DELETE SET NULL)",
+            "INSERT INTO d.parent VALUES (1), (2)",
+            "INSERT INTO d.child VALUES (10, 1), (20, 2)",
+            "INSERT INTO d.grandchild VALUES (100, 10), (200, 20)",
+            "INSERT INTO d.other VALUES (1, 1), (2, 2)",
+        ):
+            session.run(statement)
+        tables = read_tables(session, lambda _: None)
+    rebuilt = copy_of(servers, source, "rebuilt", **native)
+    with servers.connect(source) as session:
+        start_log(session)
+        session.run("DELETE FROM d.parent WHERE id = 1")
+        session.run("INSERT INTO d.parent VALUES (3)")
+        logs = logs_of(session)
+    replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
+    replayed.all()
+    assert_equal(servers, source, rebuilt)
+    expected = expected_rows(
+        {(t.database, t.name): t.rows for t in tables}, [o for s in replayed.splits for o in s.operations]
+    )
+    doubted = doubt_silent_cascades(expected, tables, {n for s in replayed.splits for n in s.silent_cascades})
+    found = {name[1]: one.rows for name, one in doubted.items()}
+    assert found == {"parent": 2, "child": None, "grandchild": None, "other": 2}

@@ -68,7 +68,7 @@ class LogFile:
             if checksum:
                 (stored,) = struct.unpack_from("<I", data, length - f.CHECKSUM_SIZE)
                 data = data[: -f.CHECKSUM_SIZE]
-                # The "in use" flag of a format description is not part of its checksum.
+                # That of a format description was verified when the file was opened.
                 if kind != f.FORMAT_DESCRIPTION and zlib.crc32(data) != stored:
                     raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
             if kind != f.FORMAT_DESCRIPTION:
@@ -103,8 +103,14 @@ class LogFile:
         data = self._content[start : start + length]
         if kind != f.FORMAT_DESCRIPTION or length < 100 or len(data) < length:
             raise self.error(CorruptEvent, start, kind, "the first event is not a whole format description")
+        return self._described(data, server_id)
+
+    def _described(self, data: bytes, server_id: int) -> FormatDescription:
+        start, kind = len(f.MAGIC), f.FORMAT_DESCRIPTION
         version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
         has_checksum_byte = _version_number(version) >= (5, 6, 1)
+        if has_checksum_byte and not _format_is_intact(data):
+            raise self.error(CorruptEvent, start, kind, "the checksum is wrong")
         checksum = data[-5] if has_checksum_byte else f.CHECKSUM_OFF
         if checksum not in (f.CHECKSUM_OFF, f.CHECKSUM_CRC32):
             raise self.error(UnsupportedEvent, start, kind, f"unknown checksum algorithm {checksum}")
@@ -183,6 +189,13 @@ def packed_integer(data: memoryview | bytes, position: int) -> tuple[int, int]:
     if width is None or position + 1 + width > len(data):
         raise IndexError("not a length-encoded integer")
     return int.from_bytes(data[position + 1 : position + 1 + width], "little"), position + 1 + width
+
+
+def _format_is_intact(data: bytes) -> bool:
+    """This event carries a checksum even where others do not. The "in use" flag is not part of it."""
+    plain = bytearray(data[: -f.CHECKSUM_SIZE])
+    plain[17] &= ~f.IN_USE
+    return struct.pack("<I", zlib.crc32(plain)) == data[-f.CHECKSUM_SIZE :]
 
 
 def _version_number(text: str) -> tuple[int, ...]:

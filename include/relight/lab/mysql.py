@@ -12,8 +12,8 @@ from relight.errors import CommandFailed, LabError
 from relight.lab.place import Place
 from relight.server import command
 
-OLDEST = (8, 0, 17)
-"""The first version with the clone plugin."""
+OLDEST = (8, 0, 30)
+"""The first version that reads the closing settings in the form that Relight writes them."""
 
 PROGRAMS = ("mysqld", "mysql", "mysqlbinlog")
 

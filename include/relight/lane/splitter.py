@@ -14,7 +14,7 @@ from relight.accounting import Journal, Unknown
 from relight.binlog import format as f
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
-from relight.binlog.rows import TableMap, count_rows, read_table_map, table_id
+from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
 from relight.binlog.transactions import Transaction
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
 from relight.lane.statement import effect_of
@@ -82,6 +82,8 @@ class Splitter:
         self._known_maps: dict[bytes, TableMap] = {}
         self.journal = Journal()
         self.ties: set[Tie] = set()
+        self.silent_cascades: set[tuple[str, str]] = set()
+        """Tables with deleted rows whose cascades, if there are any, InnoDB ran without logging them."""
         self.row_events = 0
 
     def take(self, number: int, transaction: Transaction) -> None:
@@ -154,8 +156,10 @@ class Splitter:
             raise self._corrupt(event, str(error)) from None
         if event.type in f.INSERTS:
             self.journal.change(table.database, table.table, inserted=rows)
-        else:
-            self.journal.change(table.database, table.table, deleted=rows)
+            return
+        self.journal.change(table.database, table.table, deleted=rows)
+        if not flags(event.body) & (f.USE_SQL_FOREIGN_KEY | f.NO_FOREIGN_KEY_CHECKS):
+            self.silent_cascades.add((table.database, table.table))
 
     def _table_map(self, event: Event) -> TableMap:
         body = event.body

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from relight.errors import GuardRefused
 from relight.fleet import Server
+from relight.server.locality import is_this_machine
 from relight.server.mysqld import open_files, port_answers
 
 CLEARANCE_SECONDS = 30
@@ -65,6 +66,8 @@ def signs_of_life(server: Server) -> tuple[str, ...]:
 
 
 def _signs(server: Server) -> Iterator[str]:
+    if not is_this_machine(server.host):
+        yield f"{server.host} is not this machine, so what is seen here says nothing about it"
     if port_answers(server):
         yield f"something answers on {server.host}:{server.port}"
     if _socket_answers(server.socket):

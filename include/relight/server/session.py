@@ -18,6 +18,7 @@ from pymysql.constants import CLIENT
 from relight.credentials import Login
 from relight.errors import ServerUnreachable, StatementFailed
 from relight.fleet import Server
+from relight.server.locality import is_this_machine
 
 Row = tuple[Any, ...]
 
@@ -109,13 +110,15 @@ class Session:
 
 
 def connect(server: Server, login: Login, *, database: str | None = None, timeout: float = 10) -> Session:
-    """Open a session, by the server's Unix socket where it exists, else by TCP with TLS.
+    """Open a session: on the server's own machine by its Unix socket where that exists, else by TCP with TLS.
+
+    Servers on different machines often have the same socket path, so a path alone names no server.
 
     :raises ServerUnreachable: nobody answers, or not yet; StatementFailed: the login is refused.
     """
     where: dict[str, Any] = (
         {"unix_socket": str(server.socket)}
-        if server.socket.exists()
+        if server.socket.exists() and is_this_machine(server.host)
         else {"host": server.host, "port": server.port, "ssl": _tls()}
     )
     try:

@@ -76,6 +76,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
     guard.refuse_if_alive(replica, "be replaced by a clone")
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
     incoming.parent.mkdir(parents=True, exist_ok=True)
+    mysqld.give_to_server_account(replica, incoming.parent)
     with tempfile.NamedTemporaryFile("w", prefix="relight-", suffix=".sql") as first:
         # Only the administrative account can log in from the first moment on.
         first.write(

@@ -134,7 +134,8 @@ def split_log(
     return SplitResult(
         number=number, taken=GtidSet.of(taken), transactions=len(taken), row_events=splitter.row_events,
         log_bytes=size, streams=tuple(streams), ties=tuple(sorted(splitter.ties, key=str)),
-        operations=splitter.journal.operations(), seconds=0,
+        operations=splitter.journal.operations(),
+        silent_cascades=tuple(sorted(splitter.silent_cascades)), seconds=0,
     )  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from relight.accounting import Expected, TableName, expected_rows
-from relight.backups.manifest import GtidField, Value
+from relight.backups.manifest import GtidField, Table, Value
 from relight.errors import ValidationFailed
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
@@ -102,8 +102,35 @@ def judge(site: Site, run: Run) -> Judgement:
 def _expected(site: Site, run: Run, folder: Path) -> Mapping[TableName, Expected]:
     plan = load_plan(site.store, run)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
-    operations = [o for segment in plan.segments for o in load_split(folder, segment.number).operations]
-    return expected_rows({(t.database, t.name): t.rows for t in manifest.tables}, operations)
+    splits = [load_split(folder, segment.number) for segment in plan.segments]
+    operations = [o for split in splits for o in split.operations]
+    expected = expected_rows({(t.database, t.name): t.rows for t in manifest.tables}, operations)
+    parents = {name for split in splits for name in split.silent_cascades}
+    return doubt_silent_cascades(expected, manifest.tables, parents)
+
+
+def doubt_silent_cascades(
+    expected: Mapping[TableName, Expected], tables: Sequence[Table], parents: Iterable[TableName]
+) -> dict[TableName, Expected]:
+    """Pure: where rows were deleted from ``parents`` and the log does not say what their cascades deleted, the
+    log cannot tell how many rows the tables below them have."""
+    below: dict[TableName, list[TableName]] = {}
+    for table in tables:
+        for key in table.foreign_keys:
+            if key.on_delete == "CASCADE":
+                below.setdefault((key.parent_database, key.parent_table), []).append((table.database, table.name))
+    doubted: set[TableName] = set()
+    waiting = [child for parent in parents for child in below.get(parent, ())]
+    while waiting:
+        table_name = waiting.pop()
+        if table_name not in doubted:
+            doubted.add(table_name)
+            waiting += below.get(table_name, ())
+    reason = "rows were deleted by a cascading foreign key, which this source does not log"
+    return {
+        name: one.model_copy(update={"rows": None, "reason": reason}) if name in doubted else one
+        for name, one in expected.items()
+    }
 
 
 def count_rows(session: Session, database: str) -> dict[TableName, int]:
