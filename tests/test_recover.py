@@ -214,6 +214,8 @@ def test_run_again_after_it_is_done_nothing_changes(servers: Servers, lost: Lost
     recover(lost.site, lost.run())
     with servers.connect(lost.source) as session:
         session.run("INSERT INTO b.mark VALUES (100)")
+    assert judge(lost.site, lost.run()).verdict == "match"
+    assert not validate_database(lost.site, lost.run(), "b").mismatches
     promote(lost.site, lost.run())
     with servers.connect(lost.source) as session:
         assert session.value("SELECT COUNT(*) FROM b.mark WHERE id = 100") == 1

@@ -40,8 +40,8 @@ class FormatDescription:
     server_version: str
     checksum: int
     plain: bytes
-    """The event as it is sent to a server: no checksums on what follows, and no creation time,
-    which would make the server roll back and drop temporary tables."""
+    """The event as it is sent to a server, as long as in the file: no checksums on what follows, and no
+    creation time, which would make the server roll back and drop temporary tables."""
 
 
 class LogFile:
@@ -61,18 +61,16 @@ class LogFile:
         """
         content, size = self._content, self.size
         checksum = self.format.checksum == f.CHECKSUM_CRC32
-        position = len(f.MAGIC)
+        position = len(f.MAGIC) + len(self.format.plain)
         while position < size:
             data = self._event_bytes(content, position, size)
             timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(data)
             if checksum:
                 (stored,) = struct.unpack_from("<I", data, length - f.CHECKSUM_SIZE)
                 data = data[: -f.CHECKSUM_SIZE]
-                # That of a format description was verified when the file was opened.
-                if kind != f.FORMAT_DESCRIPTION and zlib.crc32(data) != stored:
+                if zlib.crc32(data) != stored:
                     raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
-            if kind != f.FORMAT_DESCRIPTION:
-                yield Event(position, kind, timestamp, flags, data)
+            yield Event(position, kind, timestamp, flags, data)
             position += length
 
     def _event_bytes(self, content: mmap.mmap | bytes, position: int, size: int) -> bytes:
@@ -106,23 +104,21 @@ class LogFile:
         return self._described(data, server_id)
 
     def _described(self, data: bytes, server_id: int) -> FormatDescription:
+        """Servers before 5.6.1 wrote no checksum here, but no GTIDs either, so their logs are of no use."""
         start, kind = len(f.MAGIC), f.FORMAT_DESCRIPTION
-        version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
-        has_checksum_byte = _version_number(version) >= (5, 6, 1)
-        if has_checksum_byte and not _format_is_intact(data):
+        if not _format_is_intact(data):
             raise self.error(CorruptEvent, start, kind, "the checksum is wrong")
-        checksum = data[-5] if has_checksum_byte else f.CHECKSUM_OFF
+        checksum = data[-5]
         if checksum not in (f.CHECKSUM_OFF, f.CHECKSUM_CRC32):
             raise self.error(UnsupportedEvent, start, kind, f"unknown checksum algorithm {checksum}")
-        body = bytearray(data if not has_checksum_byte else data[:-5])
+        body = bytearray(data[:-5])
         body[71:75] = bytes(4)
-        if has_checksum_byte:
-            body.append(f.CHECKSUM_OFF)
-        whole = len(body) + (f.CHECKSUM_SIZE if has_checksum_byte else 0)
+        body.append(f.CHECKSUM_OFF)
+        whole = len(body) + f.CHECKSUM_SIZE
         f.HEADER.pack_into(body, 0, 0, f.FORMAT_DESCRIPTION, server_id, whole, start + whole, 0)
-        plain = bytes(body)
-        if has_checksum_byte:  # this one event carries a checksum even when checksums are off
-            plain += struct.pack("<I", zlib.crc32(plain))
+        # This one event carries a checksum even when checksums are off.
+        plain = bytes(body) + struct.pack("<I", zlib.crc32(body))
+        version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
         return FormatDescription(version, checksum, plain)
 
     def error(self, kind: type[BinlogError], position: int, event_type: int | None, why: str) -> BinlogError:
@@ -196,8 +192,3 @@ def _format_is_intact(data: bytes) -> bool:
     plain = bytearray(data[: -f.CHECKSUM_SIZE])
     plain[17] &= ~f.IN_USE
     return struct.pack("<I", zlib.crc32(plain)) == data[-f.CHECKSUM_SIZE :]
-
-
-def _version_number(text: str) -> tuple[int, ...]:
-    parts = text.split("-", maxsplit=1)[0].split(".")[:3]
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)

@@ -23,6 +23,7 @@ from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.server.locality import is_this_machine
 from relight.server.mysqld import open_files, port_answers
+from relight.server.rebuilt import read_mark
 
 CLEARANCE_SECONDS = 30
 _FLOCK = "hhqqi4x"
@@ -104,6 +105,9 @@ def clear(server: Server, purpose: str, *, need_bytes: int = 0) -> Clearance | N
 def refuse_if_alive(server: Server, purpose: str) -> None:
     """:raises GuardRefused: with everything that was seen."""
     signs = signs_of_life(server)
+    mark = read_mark(server.datadir) if signs else None
+    if mark is not None:
+        signs += (f"the data directory was built by run {mark.run_id}, which left it {mark.state}",)
     if signs:
         raise GuardRefused(
             f"the machine refuses to {purpose}", on=server.name, why="; ".join(signs),

@@ -22,6 +22,7 @@ from relight.run_files import (
     verdict_path,
     write_whole,
 )
+from relight.server.rebuilt import read_mark
 from relight.server.session import Session, connect, quoted
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -54,11 +55,26 @@ def validate_database(site: Site, run: Run, database: str) -> DatabaseVerdict:
     Does not raise on a mismatch: every database is looked at before :func:`judge` decides.
     """
     folder = run.folder(site.fleet)
+    if _promoted(site, run):
+        return _summary(site, database, [v for v in load_verdicts(folder) if v.database == database])
     expected = {n: e for n, e in _expected(site, run, folder).items() if n[0] == database}
     with connect(run.server(site.fleet), site.admin) as session:
         counted = count_rows(session, database)
     verdicts = compare(expected, counted)
     write_whole(verdict_path(folder, load_lanes(folder), database), "\n".join(v.model_dump_json() for v in verdicts))
+    return _summary(site, database, verdicts)
+
+
+def _promoted(site: Site, run: Run) -> bool:
+    """Whether this run's server is open already: applications write to it, and its verdicts stand."""
+    mark = read_mark(run.server(site.fleet).datadir)
+    if mark is None or mark.run_id != run.run_id or mark.state != "promoted":
+        return False
+    site.progress.say(f"{run.shard} was promoted by this run: the verdicts from before stand")
+    return True
+
+
+def _summary(site: Site, database: str, verdicts: list[TableVerdict]) -> DatabaseVerdict:
     bad = tuple(v for v in verdicts if v.verdict == "mismatch")
     site.progress.say(f"validated {database}: {len(verdicts)} tables, {len(bad)} differ")
     return DatabaseVerdict(
@@ -75,6 +91,8 @@ def judge(site: Site, run: Run) -> Judgement:
     :raises ValidationFailed: with a table of what differs. The server stays closed.
     """
     folder = run.folder(site.fleet)
+    if _promoted(site, run):
+        return Judgement.model_validate_json(judgement_path(folder).read_text(encoding="utf-8"))
     judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
     lanes = load_lanes(folder)
     verdicts = load_verdicts(folder)
