@@ -22,7 +22,7 @@ end; `rehearse` rebuilds it on the scratch server, and tears that down again.
 | `watcher` | it fails when any other task did; look there |
 
 Clear a task *with downstream* once the cause is gone: the run goes on from there, nothing is done twice.
-To give up, mark the run as failed: the server stays closed, and the next run sets its data aside.
+To give up, mark the run as failed: the server stays closed. Stop it before the next run, which sets its data aside.
 """
 
 from __future__ import annotations
