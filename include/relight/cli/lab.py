@@ -18,6 +18,7 @@ from relight.errors import LabError
 from relight.gtid import GtidSet
 from relight.lab import fleet, secrets
 from relight.lab import install as installing
+from relight.lab.airflow import LabAirflow
 from relight.lab.ledger import check_ledger
 from relight.lab.place import Place
 from relight.lab.schema import DATABASES
@@ -49,11 +50,17 @@ def install() -> None:
 @readable_errors()
 def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier fleet and its backups first.")] = False,
+    with_airflow: Annotated[bool, typer.Option("--airflow", help="Start Airflow too.")] = False,
 ) -> None:
     """Start the lab: an S3 server and two shards of three MySQL servers."""
     place = Place.find()
     fleet.up(place, _say("lab"), fresh=fresh)
     typer.echo(f"lab: fleet file {place.fleet_file}, passwords {place.credentials_file}")
+    if with_airflow:
+        airflow = LabAirflow.of(place)
+        airflow.start().close()
+        user, password = airflow.login
+        typer.echo(f"lab: Airflow {airflow.url}  user {user}, password {password}")
 
 
 @app.command()
