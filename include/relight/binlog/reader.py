@@ -59,30 +59,26 @@ class LogFile:
         :raises CorruptEvent: a checksum or length is wrong. TruncatedLog: the file ends inside an
             event. Both name the file and the position.
         """
-        content, size = self._content, self.size
-        checksum = self.format.checksum == f.CHECKSUM_CRC32
+        # Everything is looked up once: this loop runs for every event of every log.
+        content, size, crc32 = self._content, self.size, zlib.crc32
+        header, stored = f.HEADER.unpack_from, struct.Struct("<I").unpack_from
+        tail = f.CHECKSUM_SIZE if self.format.checksum == f.CHECKSUM_CRC32 else 0
+        smallest = f.HEADER_SIZE + tail
         position = len(f.MAGIC) + len(self.format.plain)
         while position < size:
-            data = self._event_bytes(content, position, size)
-            timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(data)
-            if checksum:
-                (stored,) = struct.unpack_from("<I", data, length - f.CHECKSUM_SIZE)
-                data = data[: -f.CHECKSUM_SIZE]
-                if zlib.crc32(data) != stored:
-                    raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
+            if position + f.HEADER_SIZE > size:
+                raise self.error(TruncatedLog, position, None, "the file ends inside an event header")
+            timestamp, kind, _, length, _, flags = header(content, position)
+            end = position + length
+            if length < smallest:
+                raise self.error(CorruptEvent, position, kind, f"an event of {length} bytes")
+            if end > size:
+                raise self.error(TruncatedLog, position, kind, "the file ends inside the event")
+            data = content[position : end - tail]
+            if tail and crc32(data) != stored(content, end - tail)[0]:
+                raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
             yield Event(position, kind, timestamp, flags, data)
-            position += length
-
-    def _event_bytes(self, content: mmap.mmap | bytes, position: int, size: int) -> bytes:
-        header = content[position : position + f.HEADER_SIZE]
-        if len(header) < f.HEADER_SIZE:
-            raise self.error(TruncatedLog, position, None, "the file ends inside an event header")
-        _, kind, _, length, _, _ = f.HEADER.unpack(header)
-        if length < f.HEADER_SIZE + (f.CHECKSUM_SIZE if self.format.checksum else 0):
-            raise self.error(CorruptEvent, position, kind, f"an event of {length} bytes")
-        if position + length > size:
-            raise self.error(TruncatedLog, position, kind, "the file ends inside the event")
-        return content[position : position + length]
+            position = end
 
     def _read_format(self) -> FormatDescription:
         magic = self._content[:4]

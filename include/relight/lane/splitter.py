@@ -15,7 +15,7 @@ from relight.binlog import format as f
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
 from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
-from relight.binlog.transactions import Transaction
+from relight.binlog.transactions import Transaction, query_text
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
 from relight.lane.statement import effect_of
 from relight.lane.stream import Piece
@@ -101,9 +101,9 @@ class Splitter:
     def _pieces(self, transaction: Transaction) -> list[_Open]:
         pieces = _Pieces()
         stage: list[bytes] = []
-        first = self._first_query(transaction)
-        begun = first is not None and first.text == b"BEGIN"
-        savepoints_matter = _rolls_back(transaction)
+        texts = [self._text(event) for event in transaction.events if event.type == f.QUERY]
+        begun = texts[:1] == [b"BEGIN"]
+        savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
         for event in transaction.events:
             if event.type == f.TABLE_MAP:
                 pieces.map(self._table_map(event), event)
@@ -115,9 +115,10 @@ class Splitter:
             elif event.type in f.STATEMENT_CONTEXT:
                 stage.append(event.data)
             elif event.type == f.QUERY:
-                query = self._decoded(event)
-                if query.text in _BRACKETS or (_is_savepoint(query) and not savepoints_matter):
+                text = self._text(event)
+                if text in _BRACKETS or (_is_savepoint(text) and not savepoints_matter):
                     continue
+                query = self._decoded(event)
                 self._refuse_what_cannot_be_carried(event, query)
                 fence = not begun or query.text.endswith(_ATOMIC_CREATE)
                 pieces.done.append(self._statement(query, [*stage, event.data], fence=fence))
@@ -172,11 +173,11 @@ class Splitter:
                 raise self._corrupt(event, str(error)) from None
         return known
 
-    def _first_query(self, transaction: Transaction) -> Query | None:
-        for event in transaction.events:
-            if event.type == f.QUERY:
-                return self._decoded(event)
-        return None
+    def _text(self, event: Event) -> bytes:
+        try:
+            return query_text(event)
+        except (struct.error, IndexError) as error:
+            raise self._corrupt(event, str(error)) from None
 
     def _decoded(self, event: Event) -> Query:
         try:
@@ -193,12 +194,5 @@ class Splitter:
         return problem
 
 
-def _is_savepoint(query: Query) -> bool:
-    start = query.text[:12].upper()
-    return start.startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
-
-
-def _rolls_back(transaction: Transaction) -> bool:
-    return any(
-        event.type == f.QUERY and read_query(event).text[:12].upper() == b"ROLLBACK TO " for event in transaction.events
-    )
+def _is_savepoint(text: bytes) -> bool:
+    return text[:12].upper().startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
