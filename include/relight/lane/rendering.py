@@ -10,13 +10,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from relight.binlog import format as f
 from relight.binlog.compose import as_log_file
+from relight.binlog.query import read_query
+from relight.binlog.reader import Event
 from relight.server import command
 
 _LEFT_OUT = (
     b"/*!\\C",  # tells the mysql client, not the server, the character set
     b"/*!50616 SET @@SESSION.GTID_NEXT",  # the session has it, and inside a transaction it cannot be set
 )
+
+_PRINTED_END = b"\n/*!*/;\n"
+"""What mysqlbinlog prints behind a logged statement."""
 
 
 def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]) -> list[bytes]:
@@ -31,7 +37,19 @@ def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]
         # is gained is that the format description is not printed as BINLOG either, which would leave
         # the session's GTID undetermined (error 1782 on the next statement).
         text = command.run([mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", file.name])
-    return [s for s in _statements(text) if not s.startswith(_LEFT_OUT)]
+    queries = [read_query(Event(0, f.QUERY, 0, 0, event)).text for event in events if event[4] == f.QUERY]
+    text, taken_out = _without(text, queries)
+    return [taken_out.get(s, s) for s in _statements(text) if not s.startswith(_LEFT_OUT)]
+
+
+def _without(text: bytes, queries: Sequence[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Marks instead of the logged statements, which may hold lines that look like comments or delimiters."""
+    taken_out = {}
+    for number, query in enumerate(queries):
+        mark = b"\0query %d" % number
+        taken_out[mark] = query
+        text = text.replace(b"\n" + query + _PRINTED_END, b"\n" + mark + _PRINTED_END, 1)
+    return text, taken_out
 
 
 def _statements(text: bytes) -> Iterator[bytes]:

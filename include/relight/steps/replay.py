@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from relight.backups.manifest import Value
+from relight.errors import LaneBlocked
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier, after
 from relight.lane.stream import StreamReader, portions
@@ -42,7 +43,15 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     with connect(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
         lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])
-    transactions = sum(_replay_lane(site, run, lanes, lanes.lanes[n]) for n in group.lanes)
+    transactions = 0
+    blocked: LaneBlocked | None = None
+    for lane in group.lanes:
+        try:
+            transactions += _replay_lane(site, run, lanes, lanes.lanes[lane])
+        except LaneBlocked as waiting:
+            blocked = waiting  # what it waits for may be in this very group
+    if blocked is not None:
+        raise blocked
     seconds = time.monotonic() - started
     site.progress.say(f"replayed {group.label}: {transactions} transactions in {seconds:.1f} s")
     return ReplaySummary(
