@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,14 @@ from relight.server import mysqld
 from relight.server.session import Session
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
+from relight.steps.lanes import plan_lanes
+from relight.steps.plan import plan_run
 from relight.steps.promote import promote
+from relight.steps.replay import replay_group
+from relight.steps.restore import restore_snapshot
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
+from relight.steps.split import split_segment
 from relight.steps.stepping import load_records
 from relight.steps.validate import judge, validate_database
 from tests.support.servers import Servers, kill
@@ -208,6 +214,24 @@ def test_a_transaction_that_the_rebuilt_server_ran_by_itself_is_found(servers: S
         session.run("DROP TABLE b.stray")
     with pytest.raises(ValidationFailed, match="history"):
         judge(lost.site, run)
+
+
+def test_a_rebuilt_server_that_dies_during_replay_goes_on_from_its_last_commit(servers: Servers, lost: Lost) -> None:
+    run = lost.run()
+    plan = plan_run(lost.site, run)
+    restore_snapshot(lost.site, run)
+    for number in range(plan.segments):
+        split_segment(lost.site, run, number)
+    groups = plan_lanes(lost.site, run).groups
+    replay_group(lost.site, run, groups[0].number)
+    kill(lost.source)
+    assert not mysqld.port_answers(lost.source)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda group: replay_group(lost.site, run, group.number), groups))
+    report = recover(lost.site, run)
+    assert report.outcome == "done"
+    with servers.connect(lost.source) as session:
+        assert checksums(session) == lost.sums
 
 
 def test_run_again_after_it_is_done_nothing_changes(servers: Servers, lost: Lost) -> None:

@@ -9,6 +9,7 @@ however the server is started, by whom and how often, it comes up closed until i
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -62,12 +63,22 @@ def write_closed_settings(datadir: Path, *, loading: bool) -> None:
 def start(server: Server, login: Login, *, timeout: float = 120) -> Session:
     """Start the server as its fleet entry says and wait until it lets ``login`` in.
 
-    A server that already answers is left as it is. The session is the caller's to close.
+    A server that already answers is left as it is; of several callers at once, one starts it. The
+    session is the caller's to close.
 
     :raises ServerStartFailed: it did not come up; carries the end of its error log.
     """
     with contextlib.suppress(ServerUnreachable):
         return connect(server, login)
+    server.workdir.mkdir(parents=True, exist_ok=True)
+    with (server.workdir / f"{server.name}.start").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(ServerUnreachable):
+            return connect(server, login)
+        return _start(server, login, timeout)
+
+
+def _start(server: Server, login: Login, timeout: float) -> Session:
     process = None
     if isinstance(server.control, SystemdControl):
         sudo = ["sudo"] if server.control.sudo else []

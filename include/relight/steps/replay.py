@@ -15,7 +15,7 @@ from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier, after
 from relight.lane.stream import StreamReader, portions
 from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
-from relight.server.session import connect
+from relight.server import mysqld
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -40,7 +40,8 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     group = lanes.groups[number]
     server = run.server(site.fleet)
     started = time.monotonic()
-    with connect(server, site.admin) as session:
+    # A server that died under an earlier attempt is started again; it comes up closed, at its last commit.
+    with mysqld.start(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
         lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])
     transactions = 0
