@@ -38,10 +38,14 @@ def shop(module_servers: Servers) -> Server:
 
 @pytest.fixture(scope="module")
 def written(shop: Server, logins: Logins, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger of a few hundred commits; nothing else ever writes through the workload."""
+    """A ledger of a few hundred commits and of every other outcome; nothing else ever writes through the workload."""
     ledger = tmp_path_factory.mktemp("ledger") / "shard.tsv"
     with Workload(shop, logins.application, logins.admin, ledger, pace=PACE) as workload:
         workload.wait_for(300)
+        deadline = time.monotonic() + 60
+        while not {"rolled-back", "ddl"} <= set(workload.counts):
+            assert time.monotonic() < deadline, f"not every outcome came about: {workload.counts}"
+            time.sleep(0.02)
     return ledger
 
 

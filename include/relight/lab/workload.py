@@ -72,7 +72,8 @@ class Workload:
     @property
     def counts(self) -> dict[str, int]:
         """How many transactions had which outcome so far."""
-        return {str(kind): count for kind, count in self._counts.items()}
+        with self._lock:
+            return {str(kind): count for kind, count in self._counts.items()}
 
     @property
     def running(self) -> bool:
