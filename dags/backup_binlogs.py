@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.operators import BackupOperator, ShardsOperator
 from relight_airflow.request import EVERY, shard_param
-from relight_airflow.steps import DEFAULTS
+from relight_airflow.steps import DEFAULTS, backup_tasks
 
 with DAG(
     "backup_binlogs",
@@ -26,6 +25,4 @@ with DAG(
     tags=["relight", "backup"],
     max_active_runs=1,
 ):
-    BackupOperator.partial(
-        task_id="ship", step="relight.steps.segments.ship_segments", map_index_template="{{ task.shard }}"
-    ).expand(shard=ShardsOperator(task_id="shards").output)
+    backup_tasks("ship", "relight.steps.segments.ship_segments")

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.operators import BackupOperator, ShardsOperator
 from relight_airflow.request import EVERY, shard_param
-from relight_airflow.steps import DEFAULTS
+from relight_airflow.steps import DEFAULTS, backup_tasks
 
 with DAG(
     "backup_full",
@@ -27,6 +26,4 @@ with DAG(
     tags=["relight", "backup"],
     max_active_runs=1,
 ):
-    BackupOperator.partial(
-        task_id="snapshot", step="relight.steps.snapshot.take_snapshot", map_index_template="{{ task.shard }}"
-    ).expand(shard=ShardsOperator(task_id="shards").output)
+    backup_tasks("snapshot", "relight.steps.snapshot.take_snapshot")

@@ -11,6 +11,7 @@ a time (``max_active_tis_per_dag``).
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from airflow.sdk import Variable
@@ -52,6 +53,8 @@ def _active(ti: Any, holder: str) -> bool:
     dag_id, _, run_id = holder.partition("/")
     try:
         state = ti.get_dagrun_state(dag_id, run_id)
-    except AirflowRuntimeError:
-        return False  # the run was deleted: it is over
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == HTTPStatus.NOT_FOUND:
+            return False  # the run was deleted: it is over
+        raise
     return getattr(state, "value", state) in ACTIVE

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked, RelightError
 from relight.site import Run
 from relight_airflow import claim, request, work
+from relight_airflow.failures import plain_errors
 from relight_airflow.place import fleet, open_site
 
 CHECK = "check"
 """The first task of a restore; its result is the run."""
-
-
-@contextmanager
-def plain_errors(log: Any) -> Iterator[None]:
-    """Turn Relight's errors into Airflow's: what went wrong, why and what to do, and whether a
-    retry can help."""
-    try:
-        yield
-    except RelightError as error:
-        log.error("%s", error.what)
-        for name in ("on", "why", "hint"):
-            if text := getattr(error, name):
-                log.error("  %s: %s", name, text)
-        kind = AirflowException if error.retryable else AirflowFailException
-        raise kind(error.with_hint()) from None
 
 
 class RelightOperator(BaseOperator):
@@ -247,4 +232,5 @@ class WatcherOperator(BaseOperator):
 
     def execute(self, context: Any) -> None:
         """Fail."""
-        raise AirflowFailException("a step failed; its own log says why")
+        with plain_errors(self.log):
+            raise RelightError("a task before this one failed", hint="its own log says why")

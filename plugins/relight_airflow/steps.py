@@ -1,4 +1,5 @@
-"""The steps of a restore as tasks, in the order in which :mod:`relight.recover` runs them."""
+"""The tasks of the DAGs: the steps of a restore, in the order in which :mod:`relight.recover` runs
+them, and those of a backup."""
 
 from __future__ import annotations
 
@@ -9,12 +10,15 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, chain
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from relight_airflow.failures import FailedForGood
 from relight_airflow.operators import (
     CHECK,
+    BackupOperator,
     CheckOperator,
     DatabasesOperator,
     PutOffOperator,
     ReplayOperator,
+    ShardsOperator,
     StepOperator,
     WatcherOperator,
 )
@@ -25,7 +29,11 @@ DEFAULTS: dict[str, Any] = {
     # Whatever else goes wrong would go wrong again, and fails at once.
     "retries": 4,
     "retry_policy": ExceptionRetryPolicy(
-        [RetryRule([AirflowException, AirflowRuntimeError, OSError, SystemExit])], default=RetryAction.FAIL
+        [
+            RetryRule(FailedForGood, action=RetryAction.FAIL),
+            RetryRule([AirflowException, AirflowRuntimeError, OSError, SystemExit]),
+        ],
+        default=RetryAction.FAIL,
     ),
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,
@@ -68,6 +76,13 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     # A failure before `last` reaches it as upstream_failed, so these three say it all.
     watcher = WatcherOperator(task_id="watcher", trigger_rule="one_failed", retries=0)
     chain([last, tear_down, report], watcher)
+
+
+def backup_tasks(task_id: str, step: str) -> None:
+    """Add the tasks of one kind of backup to the current DAG: a task per shard, each calls ``step``."""
+    shards = ShardsOperator(task_id="shards")
+    each = BackupOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
+    each.expand(shard=shards.output)
 
 
 def _promotion(*, after: StepOperator) -> MappedOperator:

@@ -260,7 +260,12 @@ def test_a_shard_that_is_alive_is_left_alone_and_the_run_ends_red_and_at_once(ba
     assert run.state == "failed", "the report's success must not make it green"
     assert backed_up.why("restore", run).startswith("guard: ")
     assert states(run)["report"] == "success"
-    assert next(t for t in run.tasks if t.task_id == "guard").try_number == 1, "a retry cannot help here"
+    guard = next(t for t in run.tasks if t.task_id == "guard")
+    assert guard.try_number == 1, "a retry cannot help here"
+    log = "\n".join(backed_up.airflow.log_tail("restore", run.run_id, guard))
+    assert "hint: nothing was touched" in log
+    assert "Task exited" in log, "a stack is of no use to an operator"
+    assert "Traceback" not in log
     assert before is not None
     assert mysqld.running_pid(backed_up.shard.source) == before
 

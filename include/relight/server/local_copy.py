@@ -42,7 +42,7 @@ def local_copy(server: Server, session: Session) -> Iterator[Path]:
     folder = server.workdir / "snapshots"
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, server):
-        check_clone_plugin(session)
+        check_clone_plugin(session, "a full backup is a clone of the server")
         _end_stale_clone(session, folder)
         remove_stale_copies(folder)
         check_engines(session)
@@ -59,12 +59,12 @@ def local_copy(server: Server, session: Session) -> Iterator[Path]:
             shutil.rmtree(copy, ignore_errors=True)
 
 
-def check_clone_plugin(session: Session) -> None:
-    """:raises ServerError: the clone plugin is not active."""
+def check_clone_plugin(session: Session, why: str) -> None:
+    """:raises ServerError: the clone plugin is not active. ``why`` it is needed is told."""
     status = session.rows("SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'")
     if status != [("ACTIVE",)]:
         raise ServerError(
-            "the clone plugin is not active", on=session.server.name, why="a full backup is a clone of the server",
+            "the clone plugin is not active", on=session.server.name, why=why,
             hint="INSTALL PLUGIN clone SONAME 'mysql_clone.so', and plugin-load-add=mysql_clone.so in its options file",
         )  # fmt: skip
 

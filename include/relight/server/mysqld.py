@@ -261,6 +261,12 @@ def persisted_by_relight(session: Session) -> list[str]:
     return sorted(str(name) for (name,) in rows if name in ours)
 
 
+def forget_closed_settings(session: Session) -> None:
+    """No longer persist what :func:`write_closed_settings` left; what is in force now stays."""
+    for name in persisted_by_relight(session):
+        session.run(f"RESET PERSIST IF EXISTS {name}")
+
+
 def configured(server: Server, option: str) -> str:
     """What the server's own options file, or the built-in default, says about an option.
 

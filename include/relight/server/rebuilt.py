@@ -8,8 +8,6 @@ from typing import Literal
 from relight.backups.manifest import Value
 from relight.run_files import write_whole
 
-_NAME = "relight.json"
-
 State = Literal["restored", "promoted", "replica"]
 
 
@@ -20,9 +18,14 @@ class Mark(Value):
     state: State
 
 
+def mark_path(datadir: Path) -> Path:
+    """Where the mark of a data directory lies."""
+    return datadir / "relight.json"
+
+
 def read_mark(datadir: Path) -> Mark | None:
     """The mark, or None where Relight did not build the directory."""
-    path = datadir / _NAME
+    path = mark_path(datadir)
     if not path.exists():
         return None
     return Mark.model_validate_json(path.read_text(encoding="utf-8"))
@@ -30,7 +33,7 @@ def read_mark(datadir: Path) -> Mark | None:
 
 def write_mark(datadir: Path, run_id: str, state: State) -> None:
     """Set or replace the mark."""
-    write_whole(datadir / _NAME, Mark(run_id=run_id, state=state).model_dump_json())
+    write_whole(mark_path(datadir), Mark(run_id=run_id, state=state).model_dump_json())
 
 
 def built_by(datadir: Path, run_id: str) -> bool:

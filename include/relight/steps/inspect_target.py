@@ -35,7 +35,8 @@ def inspect_target(site: Site, run: Run) -> Findings:
         guard.refuse_if_alive(server, "be rebuilt")
     needed = 0 if resumed else plan.disk_bytes
     free = guard.refuse_if_too_small(server, needed)
-    site.progress.say(f"guard: {server.name} shows no sign of life, {free / 1e9:.1f} GB free")
+    found = "holds what this run has built already" if resumed else "shows no sign of life"
+    site.progress.say(f"guard: {server.name} {found}, {free / 1e9:.1f} GB free")
     return Findings(
         server=server.name, datadir=str(server.datadir), free_bytes=free, needed_bytes=needed, resumed=resumed
     )

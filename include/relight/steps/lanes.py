@@ -10,7 +10,6 @@ import heapq
 from collections.abc import Iterable
 
 from relight.backups.manifest import SnapshotManifest, Value
-from relight.gtid import GtidSet
 from relight.lane.splitter import Tie
 from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, load_split, write_whole
@@ -45,9 +44,7 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     )
 
 
-def make_lanes(
-    snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int
-) -> Lanes:  # fmt: skip
+def make_lanes(snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int) -> Lanes:
     """Pure: the lanes that snapshot and splits ask for."""
     splits = list(splits)
     volume: dict[str, int] = {}
@@ -68,7 +65,7 @@ def make_lanes(
         end = end | split.taken
     return Lanes(
         lanes=lanes, groups=make_groups(lanes, shard, most_groups), databases=tuple(sorted(known - {"mysql"})),
-        end_gtids=GtidSet(dict(end.streams)), segments=len(splits), transactions=sum(s.transactions for s in splits),
+        end_gtids=end, segments=len(splits), transactions=sum(s.transactions for s in splits),
         log_bytes=sum(s.log_bytes for s in splits),
     )  # fmt: skip
 

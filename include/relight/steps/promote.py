@@ -14,7 +14,7 @@ from relight.lane.lane_progress import DATABASE
 from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.run_files import judgement_path, load_lanes
 from relight.server import mysqld
-from relight.server.rebuilt import read_mark, write_mark
+from relight.server.rebuilt import mark_path, read_mark, write_mark
 from relight.server.scheduled_events import enable_for_source
 from relight.server.session import Session
 from relight.site import Run, Site
@@ -53,7 +53,7 @@ def promote(site: Site, run: Run) -> Promotion:
         with mysqld.start(server, site.admin) as session:
             _check_closed_and_durable(session, history)
         write_mark(server.datadir, run.run_id, "promoted")
-        mysqld.give_to_server_account(server, server.datadir / "relight.json")
+        mysqld.give_to_server_account(server, mark_path(server.datadir))
     with mysqld.start(server, site.admin) as session:
         _open(session, server)
         uuid = str(session.value("SELECT @@server_uuid"))
@@ -117,8 +117,7 @@ def _check_closed_and_durable(session: Session, history: GtidSet) -> None:
 def _open(session: Session, server: Server) -> None:
     """Let applications in; what the server's own options file says about events holds again."""
     session.run("SET SESSION sql_log_bin = 0")
-    for name in mysqld.persisted_by_relight(session):
-        session.run(f"RESET PERSIST IF EXISTS {name}")
+    mysqld.forget_closed_settings(session)
     session.run("SET GLOBAL event_scheduler = %s", mysqld.configured(server, "event-scheduler"))
     session.run("SET GLOBAL super_read_only = OFF")
     session.run("SET GLOBAL read_only = OFF")

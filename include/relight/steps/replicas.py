@@ -15,6 +15,7 @@ from relight.errors import FleetError, ServerError, ServerUnreachable, Statement
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.server import command, guard, mysqld
+from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.scheduled_events import disable_for_replica
 from relight.server.session import Session, connect
@@ -24,6 +25,7 @@ from relight.steps.stepping import step
 
 _CLONE_SECONDS = 48 * 3600
 _DONOR_BUSY = " 3634 "
+"""The source is giving a clone to somebody else, or takes one itself."""
 _RESTART_FAILED = "3707 "
 """The clone is complete, but nobody supervises mysqld, so it stopped instead of restarting."""
 
@@ -110,7 +112,7 @@ def _clone(replica: Server, source: Server, site: Site) -> None:
     site.progress.say(f"cloning {source.name} to {replica.name}")
     with mysqld.start(replica, site.admin) as session:
         session.run("SET GLOBAL super_read_only = OFF")
-        _need_clone_plugin(session)
+        check_clone_plugin(session, "the replica is a clone of its source")
         session.run("SET GLOBAL clone_valid_donor_list = %s", f"{source.host}:{source.port}")
         pid = mysqld.running_pid(replica)
         try:
@@ -142,17 +144,6 @@ def _copy_when_the_source_is_free(session: Session, source: Server, login: Login
             time.sleep(1)
         else:
             return
-
-
-def _need_clone_plugin(session: Session) -> None:
-    active = session.rows(
-        "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'clone' AND plugin_status = 'ACTIVE'"
-    )
-    if not active:
-        raise ServerError(
-            "the clone plugin is not active", on=session.server.name,
-            hint="add plugin-load-add=mysql_clone.so to the server's options file",
-        )  # fmt: skip
 
 
 def _wait_for_clone(replica: Server, admin: Login) -> None:
@@ -237,8 +228,7 @@ def _replication_error(session: Session) -> str:
 
 def _open_for_reading(session: Session, replica: Server) -> None:
     """A replica serves reads and refuses writes, also after its next restart."""
-    for name in mysqld.persisted_by_relight(session):
-        session.run(f"RESET PERSIST IF EXISTS {name}")
+    mysqld.forget_closed_settings(session)
     session.run("SET PERSIST super_read_only = ON")
     session.run("SET GLOBAL event_scheduler = %s", mysqld.configured(replica, "event-scheduler"))
     session.run("SET GLOBAL offline_mode = OFF")

@@ -111,7 +111,7 @@ def make_report(site: Site, run: Run) -> Report:
 def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
     """Failures that no later attempt at the same step has put right."""
     last: dict[tuple[str, str], StepRecord] = {(r.step, r.key): r for r in records}
-    return tuple(f"{r.step} {r.key}: {r.error}".replace(" :", ":") for r in last.values() if r.outcome == "failed")
+    return tuple(f"{f'{r.step} {r.key}'.strip()}: {r.error}" for r in last.values() if r.outcome == "failed")
 
 
 def render_page(report: Report) -> str:

@@ -1,5 +1,6 @@
-"""What makes a function a step: every attempt leaves a record in the store.
+"""What makes a function a step: an attempt leaves a record in the store, whether it succeeds or fails.
 
+One that was killed leaves none, nor does a mistake in the code.
 Records are what reports, timings and forecasts are made of. They lie under
 ``<shard>/runs/<run id>/steps/``, one object per attempt.
 """

@@ -1,4 +1,4 @@
-"""Step: end a rehearsal. The scratch server is stopped, its data directory set aside or removed."""
+"""Step: end a rehearsal. The scratch server is stopped, its data directory removed."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def tear_down(site: Site, run: Run) -> TeardownSummary:
             removed = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
             # The one thing Relight removes: a copy that this run has made, minutes ago, on a scratch server.
             shutil.rmtree(aside)
+    # Streams are of no use any more; that some cannot be removed must not turn a good rehearsal into a bad one.
     shutil.rmtree(run.folder(site.fleet) / "split", ignore_errors=True)
     site.progress.say(f"torn down {server.name}")
     return TeardownSummary(server=server.name, removed_bytes=removed)

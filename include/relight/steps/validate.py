@@ -96,7 +96,7 @@ def judge(site: Site, run: Run) -> Judgement:
     judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
     lanes = load_lanes(folder)
     verdicts = load_verdicts(folder)
-    problems = [f"{_described(v)}" for v in verdicts if v.verdict == "mismatch"]
+    problems = [_described(v) for v in verdicts if v.verdict == "mismatch"]
     problems += _history_problems(site, run, lanes)
     unsure = tuple(f"{v.database}.{v.table}: {v.reason}" for v in verdicts if v.verdict == "inconclusive")
     if unsure and not run.accept_inconclusive:
