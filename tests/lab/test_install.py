@@ -28,7 +28,7 @@ def test_mariadb_is_not_taken_for_mysql(text: str, version: tuple[int, int, int]
 
 @pytest.mark.parametrize(
     ("line", "taken"),
-    [("Ver 8.0.17 for Linux", True), ("Ver 8.0.16 for Linux", False), ("Ver 10.11.6-MariaDB for Linux", False)],
+    [("Ver 8.0.30 for Linux", True), ("Ver 8.0.29 for Linux", False), ("Ver 10.11.6-MariaDB for Linux", False)],
 )
 def test_a_mysqld_on_the_machine_is_taken_only_if_it_can_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, taken: bool

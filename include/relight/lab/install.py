@@ -56,7 +56,7 @@ def _fetch_mysql(place: Place, say: Say) -> MySQL:
         raise LabError(
             "MySQL could not be installed", on=str(place.mysql), why=str(error),
             hint="is the Debian mirror of this machine's apt sources reachable? A mysqld of your own "
-            "(8.0.17 or newer, with mysql and mysqlbinlog) on PATH is used instead where there is one",
+            "(8.0.30 or newer, with mysql and mysqlbinlog) on PATH is used instead where there is one",
         ) from None  # fmt: skip
     (place.mysql / mysql.STAMP).write_bytes(told)
     shutil.rmtree(downloads)
