@@ -59,13 +59,18 @@ class LaneApplier:
         self._control.run("SET SESSION sql_log_bin = 0")
 
     def __enter__(self) -> Self:
-        # A killed task's session may still be running its last statement: wait until it is gone.
-        name = "relight:" + hashlib.sha256(self._lane.name.encode()).hexdigest()[:40]
-        if self._control.value("SELECT GET_LOCK(%s, 600)", name) != 1:
+        self._take_lock(self._control, "lane")
+        # A killed task's session may still be running its last statement, a long ALTER say: until it is
+        # gone, nobody can tell what it has done.
+        self._take_lock(self._control, "rows")
+        self._control.run("DO RELEASE_LOCK(%s)", lock_name(self._lane.name, "rows"))
+        return self
+
+    def _take_lock(self, session: Session, what: str) -> None:
+        if session.value("SELECT GET_LOCK(%s, 600)", lock_name(self._lane.name, what)) != 1:
             raise LaneBlocked(
                 "another session is replaying this lane", on=self._lane.name, hint="wait for it, or end it with KILL"
             )
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -183,6 +188,7 @@ class LaneApplier:
             return self._session
         self.forget_session()
         session = connect(self._server, self._login)
+        self._take_lock(session, "rows")
         session.run("SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, wait_timeout = 86400")
         session.run(b"BINLOG '" + base64.b64encode(format_description) + b"'")
         # That event leaves the session's GTID undetermined, and the next statement would fail with 1782.
@@ -234,6 +240,11 @@ class _Explaining:
             "a lane cannot go on", on=f"{self._lane}, {gtids}", why=error.why,
             hint="look at these transactions with mysqlbinlog; the server stays closed",
         ) from error  # fmt: skip
+
+
+def lock_name(lane: str, what: str) -> str:
+    """A user-level lock of the lane: ``lane`` is held by who replays it, ``rows`` by the session that writes."""
+    return f"relight-{what}:{hashlib.sha256(lane.encode()).hexdigest()[:40]}"
 
 
 def after(portions: Iterable[Portion], transaction: int) -> Iterator[Portion]:
