@@ -12,8 +12,7 @@ from relight.credentials import Login
 from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
-from relight.lane.applier import LaneApplier, after
-from relight.lane.stream import StreamReader, portions
+from relight.lane.applier import LaneApplier
 from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
 from relight.server.session import Session, connect
@@ -40,20 +39,12 @@ class Replayed:
             session.run("SET SESSION sql_log_bin = 0")
             lane_progress.create_table(session)
             lane_progress.enter(session, [lane])
-        count = 0
+
+        def files(split: SplitResult) -> list[Path]:
+            return [self.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
+
         with LaneApplier(self.server, self.admin, lane, self.limits) as applier:
-            done = applier.resume()
-            for split in self.splits[done.segment :]:
-                readers = [
-                    StreamReader(self.folder / str(split.number) / s.file)
-                    for s in split.streams
-                    if s.database in lane.databases
-                ]
-                if readers:
-                    behind = done.transaction if split.number == done.segment else 0
-                    stream = after(portions(readers), behind)
-                    count += applier.apply(split.number, readers[0].format_description, stream, lambda size: None)
-        return count
+            return applier.replay(((split.number, files(split)) for split in self.splits), lambda _: None)
 
     def all(self) -> None:
         """Replay every lane."""

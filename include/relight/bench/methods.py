@@ -18,8 +18,7 @@ from relight.errors import LabError
 from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
-from relight.lane.applier import LaneApplier, after
-from relight.lane.stream import StreamReader, portions
+from relight.lane.applier import LaneApplier
 from relight.run_files import Lane, SplitResult
 from relight.server.session import Session, connect
 from relight.steps.lanes import tie
@@ -118,13 +117,11 @@ def _lanes(splits: Sequence[SplitResult]) -> list[Lane]:
 def _replay(work: tuple[Job, Lane, list[SplitResult], bool]) -> None:
     job, lane, splits, use_net = work
     with LaneApplier(job.server, job.login, lane, Limits(), use_net=use_net) as lane_applier:
-        done = lane_applier.resume()
-        for split in splits:
-            files = [job.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
-            readers = [StreamReader(file) for file in files]
-            if readers:
-                stream = after(portions(readers), done.transaction if split.number == done.segment else 0)
-                lane_applier.apply(split.number, readers[0].format_description, stream, lambda _: None)
+        lane_applier.replay(((split.number, _files(job, split, lane)) for split in splits), lambda _: None)
+
+
+def _files(job: Job, split: SplitResult, lane: Lane) -> list[Path]:
+    return [job.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
 
 
 def timed(job: Job, name: str) -> float:

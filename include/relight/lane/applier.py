@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ from relight.lane.lane_progress import Fence, Position
 from relight.lane.merging import RowChange, merge
 from relight.lane.modes import Mode, TableName, read_modes
 from relight.lane.rendering import render
-from relight.lane.stream import Piece, Portion
+from relight.lane.stream import Piece, Portion, StreamReader, portions
 from relight.run_files import Lane
 from relight.server.session import Session, connect
 
@@ -88,6 +89,22 @@ class LaneApplier:
         fence = state.fence
         lane_progress.advance(self._control, self._lane.name, fence.position, size=fence.size, transactions=1)
         return fence.position
+
+    def replay(self, segments: Iterable[tuple[int, Sequence[Path]]], told: Callable[[int], None]) -> int:
+        """Apply the lane's streams from where it stands: per segment, in order, its number and stream files.
+
+        Gives the number of transactions; ``told`` gets the bytes of every commit.
+        """
+        done = self.resume()
+        count = 0
+        for number, files in segments:
+            if number < done.segment or not files:
+                continue
+            readers = [StreamReader(file) for file in files]
+            behind = done.transaction if number == done.segment else 0
+            left = (portion for portion in portions(readers) if portion.transaction > behind)
+            count += self.apply(number, readers[0].format_description, left, told)
+        return count
 
     def apply(
         self, segment: int, format_description: bytes, portions: Iterable[Portion], told: Callable[[int], None]
@@ -245,8 +262,3 @@ class _Explaining:
 def lock_name(lane: str, what: str) -> str:
     """A user-level lock of the lane: ``lane`` is held by who replays it, ``rows`` by the session that writes."""
     return f"relight-{what}:{hashlib.sha256(lane.encode()).hexdigest()[:40]}"
-
-
-def after(portions: Iterable[Portion], transaction: int) -> Iterator[Portion]:
-    """The portions behind a transaction that is already there."""
-    return (portion for portion in portions if portion.transaction > transaction)

@@ -8,12 +8,12 @@ the first transaction that is not there.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked
 from relight.lane import lane_progress
-from relight.lane.applier import LaneApplier, after
-from relight.lane.stream import StreamReader, portions
+from relight.lane.applier import LaneApplier
 from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
 from relight.server import mysqld
 from relight.site import Run, Site
@@ -64,15 +64,12 @@ def _replay_lane(site: Site, run: Run, lanes: Lanes, lane: Lane) -> int:
     folder = run.folder(site.fleet)
     site.progress.start(lane.name, lane.bytes)
     with LaneApplier(run.server(site.fleet), site.admin, lane, site.fleet.limits) as applier:
-        done = applier.resume()
-        count = 0
-        for segment in range(done.segment, lanes.segments):
-            files = [s.file for s in load_split(folder, segment).streams if s.database in lane.databases]
-            readers = [StreamReader(split_folder(folder, segment) / file) for file in files]
-            if readers:
-                behind = done.transaction if segment == done.segment else 0
-                count += applier.apply(
-                    segment, readers[0].format_description, after(portions(readers), behind),
-                    lambda size: site.progress.advance(lane.name, size),
-                )  # fmt: skip
-    return count
+        return applier.replay(
+            ((number, _stream_files(folder, number, lane)) for number in range(lanes.segments)),
+            lambda size: site.progress.advance(lane.name, size),
+        )
+
+
+def _stream_files(folder: Path, number: int, lane: Lane) -> list[Path]:
+    streams = load_split(folder, number).streams
+    return [split_folder(folder, number) / s.file for s in streams if s.database in lane.databases]
