@@ -84,9 +84,30 @@ class Unknown:
     kind: Literal["unknown"] = "unknown"
 
 
+@dataclass(frozen=True)
+class Prepare:
+    """What an XA transaction changes once it is committed."""
+
+    xid: str
+    changes: tuple[Change, ...]
+    kind: Literal["prepare"] = "prepare"
+
+
+@dataclass(frozen=True)
+class Settle:
+    """A prepared XA transaction is committed, or rolled back."""
+
+    xid: str
+    committed: bool
+    kind: Literal["settle"] = "settle"
+
+
 Operation = Annotated[
-    Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown, Field(discriminator="kind")
+    Prepare | Settle | Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown, Field(discriminator="kind")
 ]  # fmt: skip
+
+Immediate = Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown
+"""An operation that takes effect where it stands in the log."""
 
 TableName = tuple[str, str]
 
@@ -136,12 +157,30 @@ def expected_rows(
 ) -> dict[TableName, Expected]:  # fmt: skip
     """Fold the operations over the snapshot's counts."""
     tables = {name: Expected(rows=rows) for name, rows in snapshot.items()}
+    prepared: dict[str, Prepare] = {}
     for operation in operations:
-        _apply(tables, operation)
+        if isinstance(operation, Prepare):
+            prepared[operation.xid] = operation
+        elif isinstance(operation, Settle):
+            _settle(tables, operation, prepared.pop(operation.xid, None))
+        else:
+            _apply(tables, operation)
     return tables
 
 
-def _apply(tables: dict[TableName, Expected], operation: Operation) -> None:
+def _settle(tables: dict[TableName, Expected], settle: Settle, prepared: Prepare | None) -> None:
+    if not settle.committed:
+        return
+    if prepared is None:
+        reason = f"XA transaction {settle.xid} was prepared before the snapshot; the log does not say what it changed"
+        for name, expected in tables.items():
+            tables[name] = expected.model_copy(update={"rows": None, "reason": reason})
+        return
+    for change in prepared.changes:
+        _apply(tables, change)
+
+
+def _apply(tables: dict[TableName, Expected], operation: Immediate) -> None:
     if isinstance(operation, DropDatabase):
         for name in [n for n in tables if n[0] == operation.database]:
             del tables[name]

@@ -118,10 +118,14 @@ class Limits(_Value):
 
     lane_groups: int = Field(default=200, ge=1, le=1000)
     """At most so many replay tasks in a run; small databases are put together."""
-    transactions_per_batch: int = Field(default=20_000, ge=1)
-    batch_mib: int = Field(default=32, ge=1, le=256)
-    """A lane commits after so many transactions or bytes of log: larger batches write less, smaller
-    ones lose less work when a task is killed."""
+    transactions_per_batch: int = Field(default=10_000_000, ge=1)
+    """A lane commits after so many transactions at the latest. The more, the fewer row versions are written;
+    the fewer, the less work is lost when a task is killed."""
+    batch_mib: int = Field(default=128, ge=1, le=256)
+    """A lane commits when what it has collected needs so much memory."""
+    connections: int = Field(default=0, ge=0, le=256)
+    """How many connections all lanes together write with; large lanes get more of them. 0: twice the cores of
+    the machine, at least 4."""
     disk_reserve: float = Field(default=1.2, ge=1.0)
     """Free space a restore needs, as a multiple of the bytes it will write."""
 

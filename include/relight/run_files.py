@@ -12,7 +12,7 @@ from typing import Literal
 from relight.accounting import Operation
 from relight.backups.manifest import GtidField, Value
 from relight.errors import PlanError, ValidationFailed
-from relight.lane.splitter import Tie
+from relight.lane.standalone import Tie
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
@@ -36,13 +36,17 @@ class StreamInfo(Value):
     database: str
     file: str
     bytes: int
-    transactions: int
 
 
 class SplitResult(Value):
     """What a segment held, up to the target. Kept as ``result.json`` beside its stream files."""
 
     number: int
+    file: str
+    """The log file, as its server called it."""
+    sources: tuple[str, ...]
+    """The streams that the GTIDs of the file belong to, in the order in which the names of its transactions
+    refer to them."""
     taken: GtidField
     transactions: int
     row_events: int
@@ -52,6 +56,8 @@ class SplitResult(Value):
     operations: tuple[Operation, ...]
     silent_cascades: tuple[tuple[str, str], ...] = ()
     """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
+    cut_at: int | None = None
+    """Where the unfinished transaction begins that the file ends with, because its server crashed."""
     seconds: float
 
 
@@ -63,6 +69,8 @@ class Lane(Value):
     """Its databases, joined by ``+``."""
     databases: tuple[str, ...]
     bytes: int
+    connections: int = 1
+    """How many it writes with at the same time."""
 
 
 class LaneGroup(Value):

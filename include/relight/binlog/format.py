@@ -60,6 +60,8 @@ ROWS = INSERTS | DELETES | UPDATES
 ROWS_V1 = frozenset({WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1})
 STATEMENT_CONTEXT = frozenset({INTVAR, RAND, USER_VAR})
 """Events that set the stage for the query that follows."""
+LOAD_DATA = frozenset({APPEND_BLOCK, DELETE_FILE, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY})
+"""A LOAD DATA in statement format: the file in blocks, then the statement."""
 NOT_ABOUT_DATA = frozenset(
     {ROWS_QUERY, IGNORABLE, HEARTBEAT, HEARTBEAT_V2, TRANSACTION_CONTEXT, VIEW_CHANGE, PREVIOUS_GTIDS}
 )
@@ -80,8 +82,14 @@ MAY_BE_IGNORED = 0x80
 STATEMENT_END = 0x01
 """The last rows event of a statement."""
 NO_FOREIGN_KEY_CHECKS = 0x02
+RELAXED_UNIQUE_CHECKS = 0x04
+COMPLETE_ROWS = 0x08
+"""Set by servers before 5.1.20 and by some since; says nothing about how to apply them."""
 USE_SQL_FOREIGN_KEY = 0x10
 """Written by servers whose SQL layer enforces foreign keys: every change that a cascade made is in the log."""
+
+EXTRA_PARTITION = 1
+"""Type of the extra information in a rows event that names the partition (worklog 12080)."""
 
 # Status variables of a query event (Query_event::Query_event_post_header)
 Q_UPDATED_DB_NAMES = 12

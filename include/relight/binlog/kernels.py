@@ -1,291 +1,934 @@
-"""The hot loops over row images, compiled. Plain functions over arrays; nothing else is in this file.
+"""The hot loops, compiled. Plain functions over arrays; nothing else is in this file.
+
+Five loops carry a replay: :func:`scan` checks a log file and finds its transactions, :func:`walk_rows` finds
+the rows events in them and counts their rows, :func:`copy_runs` puts them together by table,
+:func:`fold` computes the net effect of a table's events, and the ``put_`` functions write what is sent.
 
 Rows are never decoded: a row image is a null bitmap followed by the values that are not null,
 each of a fixed width or behind its length. ``widths`` has one entry per column, n >= 0 for a
 fixed number of bytes, -n for a value behind a length of n bytes. Every read is bounded by the
 end that is passed in; what does not fit is told by a negative result, never by reading on.
 
-Compiled code is kept beside this file: numba replaces a cache file as a whole, so the worst that
-several processes starting at once can do to each other is to compile again.
+Signatures are written out, so that nothing is compiled at an inconvenient moment: importing this module
+compiles what the cache beside it does not hold yet (half a minute, done once by ``make setup`` and when the
+image is built) and loads the rest. numba replaces cache files as a whole and checks this file's time of
+change; all kernels are in one file because it does not notice changes in others. The worst that several
+processes starting at once on a cold cache can do to each other is to compile the same thing.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import boolean, int64, njit, types, uint8, uint32, uint64, void
 from numpy.typing import NDArray
+
+from relight.binlog import format as f
 
 Bytes = NDArray[np.uint8]
 Longs = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
+Table = NDArray[np.int64]
+"""Two dimensions: a row per transaction, event or entry, a column per fact about it."""
 
-INSERT, UPDATE, DELETE = 0, 1, 2
-BROKEN = -1
-COLLISION = -2
+_READ = types.Array(uint8, 1, "C", readonly=True)
+_WRITE = uint8[::1]
+_LONGS = types.Array(int64, 1, "C", readonly=True)
+_STATE = int64[::1]
+_TABLE = int64[:, ::1]
+
+# What a loop gives: 0 or more is success, below 0 says what is wrong.
+OK = 0
+FULL = -1
+"""The output has no room; call again with more, from where the state says."""
+CUT_HEADER = -2
+CUT_EVENT = -3
+BAD_LENGTH = -4
+BAD_CHECKSUM = -5
+OUTSIDE = -6
+"""An event that belongs to a transaction, but none has begun."""
+BAD_GTID = -7
+BAD_QUERY = -8
+NO_END = -9
+"""A transaction that is followed by another before it has ended."""
+CUT_TRANSACTION = -10
+BEHIND_END = -11
+NEW_MAP = -12
+"""A table map that was not registered yet."""
+NO_MAP = -13
+BROKEN = -14
+"""A rows event that does not fit its table."""
+NOT_A_HISTORY = -15
+"""Changes of a key that cannot have followed each other."""
+
+# Columns of scan's output: one row per transaction.
+T_BEGIN, T_END, T_STREAM_HIGH, T_STREAM_LOW, T_NUMBER, T_COMMITTED, T_KIND, T_COLUMNS = range(8)
+# Bits of T_KIND.
+PLAIN, PAYLOAD, TAGGED, ANONYMOUS = 1, 2, 4, 8
+"""PLAIN: rows and nothing else. TAGGED: the identity is left to the caller. PAYLOAD: compressed."""
+
+# Columns of walk_rows' output: one row per rows event.
+E_START, E_END, E_SLOT, E_TRANSACTION, E_ROWS, E_KIND, E_COLUMNS = range(7)
+# Bits of E_KIND.
+INSERT, UPDATE, DELETE, FULL_ROWS, CASCADES_LOGGED = 1, 2, 4, 8, 16
+"""FULL_ROWS: every image has every column, and nothing unusual comes with it. CASCADES_LOGGED: whatever
+foreign keys did because of it is in the log as well."""
+
+INSERT_TYPES = f.INSERTS
+
+# Columns of an entry of fold.
+N_HASH, N_KEY, N_KEY_SIZE, N_IMAGE, N_SIZE, N_ROOM, N_STATE, N_SORT, N_SORT_2, N_COLUMNS = range(10)
+EXISTED, EXISTS = 1, 2
+"""N_STATE of a keyed table: bits. Of a table without a key: how many such rows more there are."""
+# fold's state.
+S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_AT, S_COLUMNS = range(7)
+
+_G_GTID, _G_TAGGED, _G_ANONYMOUS = f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID
+_QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = f.QUERY, f.STOP, f.ROTATE, f.XID, f.TABLE_MAP, f.TRANSACTION_PAYLOAD
+_WRITE_V1, _UPDATE_V1, _DELETE_V1 = f.WRITE_ROWS_V1, f.UPDATE_ROWS_V1, f.DELETE_ROWS_V1
+_WRITE_2, _UPDATE_2, _DELETE_2, _PARTIAL = f.WRITE_ROWS, f.UPDATE_ROWS, f.DELETE_ROWS, f.PARTIAL_UPDATE_ROWS
+_HEADER, _IGNORABLE_FLAG = f.HEADER_SIZE, f.MAY_BE_IGNORED
+_STATEMENT_END, _NO_CHECKS, _SQL_KEYS = f.STATEMENT_END, f.NO_FOREIGN_KEY_CHECKS, f.USE_SQL_FOREIGN_KEY
+_USUAL_FLAGS = f.STATEMENT_END | f.NO_FOREIGN_KEY_CHECKS | f.USE_SQL_FOREIGN_KEY | f.RELAXED_UNIQUE_CHECKS | f.COMPLETE_ROWS
+_PARTITION_INFO = f.EXTRA_PARTITION
+
+_MEANINGLESS = np.zeros(256, dtype=np.uint8)
+_MEANINGLESS[sorted(f.NOT_ABOUT_DATA)] = 1
+_STARTS_BARE = np.zeros(256, dtype=np.uint8)
+_STARTS_BARE[[f.QUERY, *sorted(f.STATEMENT_CONTEXT), *sorted(f.LOAD_DATA)]] = 1
 
 
-@njit(cache=True, nogil=True)
-def _is_null(data: Bytes, image: int, column: int) -> bool:
-    return bool(data[image + column // 8] >> (column % 8) & 1)
+def _crc_tables() -> NDArray[np.uint32]:
+    tables = np.zeros((8, 256), dtype=np.uint32)
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0xEDB88320 if value & 1 else 0)
+        tables[0, byte] = value
+    for number in range(1, 8):
+        before = tables[number - 1]
+        tables[number] = tables[0][before & 0xFF] ^ (before >> 8)
+    return tables
 
 
-@njit(cache=True, nogil=True)
-def _value_length(data: Bytes, position: int, width: int) -> int:
-    """Bytes of the value at ``position``, the length in front of it not counted."""
-    if width >= 0:
-        return width
-    length = np.int64(0)
-    for i in range(-width):
-        length |= np.int64(data[position + i]) << (8 * i)
-    return length  # type: ignore[return-value]
+_CRC = _crc_tables().reshape(-1)
 
 
-@njit(cache=True, nogil=True)
-def image_end(data: Bytes, position: int, end: int, widths: Longs) -> int:
-    """Where the row image at ``position`` ends; BROKEN when it would go beyond ``end``."""
-    values = position + (widths.size + 7) // 8
-    if values > end:
-        return BROKEN
-    for column in range(widths.size):
-        if _is_null(data, position, column):
-            continue
-        width = widths[column]
-        prefix = max(-width, 0)
-        if values + prefix > end:
-            return BROKEN
-        values += prefix + _value_length(data, values, width)
-        if values > end:
-            return BROKEN
-    return values
+@njit(uint32(_READ, int64, int64), nogil=True, cache=True)
+def crc32(data: Bytes, start: int, end: int) -> int:
+    """CRC-32 as zlib computes it, eight bytes at a time (Kounavis and Berry, "slicing-by-8", 2005)."""
+    crc = uint32(0xFFFFFFFF)
+    p = start
+    while p + 8 <= end:
+        a = crc ^ (uint32(data[p]) | uint32(data[p + 1]) << 8 | uint32(data[p + 2]) << 16 | uint32(data[p + 3]) << 24)
+        crc = (
+            _CRC[1792 + (a & 0xFF)] ^ _CRC[1536 + (a >> 8 & 0xFF)] ^ _CRC[1280 + (a >> 16 & 0xFF)] ^ _CRC[1024 + (a >> 24)]
+            ^ _CRC[768 + data[p + 4]] ^ _CRC[512 + data[p + 5]] ^ _CRC[256 + data[p + 6]] ^ _CRC[data[p + 7]]
+        )  # fmt: skip
+        p += 8
+    while p < end:
+        crc = (crc >> 8) ^ _CRC[(crc ^ data[p]) & 0xFF]
+        p += 1
+    return crc ^ uint32(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
-def count_images(data: Bytes, start: int, end: int, widths: Longs) -> int:
-    """How many row images lie from ``start`` to ``end``; BROKEN when the last does not end there."""
-    count = 0
-    position = start
-    while position < end:
-        position = image_end(data, position, end, widths)
-        if position == BROKEN:
-            return BROKEN
-        count += 1
-    return count
+@njit(nogil=True)
+def _number(data, position, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    value = int64(0)
+    for i in range(size):
+        value |= int64(data[position + i]) << (8 * i)
+    return value
 
 
-@njit(cache=True, nogil=True)
-def key_of(data: Bytes, image: int, widths: Longs, is_key: Bytes, into: Hashes) -> None:
-    """Hash of the key columns, and two numbers to sort by: of the first and of the second column of the key.
+@njit(nogil=True)
+def _query_text(data, body, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Where the text of a query event begins; BAD_QUERY when that would be behind its end."""
+    if body + 13 > end:
+        return int64(BAD_QUERY)
+    text = body + 13 + int64(data[body + 8]) + _number(data, body + 11, 2) + 1
+    return text if text <= end else int64(BAD_QUERY)
 
-    A column of up to 8 fixed bytes sorts as a number, another by its first bytes.
+
+@njit(nogil=True)
+def _is_text(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if end - start != len(word):
+        return False
+    for i in range(len(word)):
+        if data[start + i] != word[i]:
+            return False
+    return True
+
+
+_BEGIN, _COMMIT, _ROLLBACK = (np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK"))
+
+
+@njit(nogil=True)
+def _read_gtid(data, body, end, timestamp, row):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Identity and commit time of a GTID event of version 1 (``Gtid_event``)."""
+    if end - body < 25:
+        return int64(BAD_GTID)
+    high = low = int64(0)
+    for i in range(8):
+        high = high << 8 | int64(data[body + 1 + i])
+        low = low << 8 | int64(data[body + 9 + i])
+    row[T_STREAM_HIGH], row[T_STREAM_LOW] = high, low
+    row[T_NUMBER] = _number(data, body + 17, 8)
+    micros = timestamp * 1_000_000  # sources before 8.0.1 tell seconds only
+    if end - body >= 49:
+        immediate = _number(data, body + 42, 7)
+        micros = immediate & ((int64(1) << 55) - 1)
+        if immediate >> 55 & 1:  # a transaction that came by replication carries its origin's time too
+            if end - body < 56:
+                return int64(BAD_GTID)
+            micros = _number(data, body + 49, 7) & ((int64(1) << 55) - 1)
+    row[T_COMMITTED] = micros
+    return int64(OK)
+
+
+@njit(nogil=True)
+def _close(out, count, head, end, plain, kind):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    out[count, T_BEGIN], out[count, T_END] = head, end
+    out[count, T_KIND] = kind | (PLAIN if plain else 0)
+
+
+@njit(int64(_READ, int64, int64, int64, boolean, _TABLE, _STATE), nogil=True, cache=True)
+def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Table, state: Longs) -> int:  # noqa: C901, PLR0912, PLR0915
+    """Check every event from ``position`` on, and list the transactions.
+
+    :param tail: bytes of checksum behind each event: 4 or 0. ``verify``: whether to check them.
+    :param out: a row per transaction, filled from row ``state[0]`` on.
+    :param state: receives the number of transactions, the position of what is wrong (or, with FULL, where to go
+        on), and the event type found there.
     """
-    mixed = np.uint64(0xCBF29CE484222325)
-    into[1] = 0
-    into[2] = 0
-    found = 0
-    values = image + (widths.size + 7) // 8
-    for column in range(widths.size):
+    head = int64(-1)
+    begun = complete = bare = False
+    plain = True
+    kind = int64(0)
+    count = state[0]
+    smallest = _HEADER + tail
+    at_end = False
+    while position < size:
+        state[0], state[1], state[2] = count, position, -1
+        if at_end:
+            return BEHIND_END
+        if position + _HEADER > size:
+            state[3] = head
+            return CUT_HEADER
+        event = int64(data[position + 4])
+        length = _number(data, position + 9, 4)
+        flags = _number(data, position + 17, 2)
+        state[2] = event
+        if length < smallest:
+            return BAD_LENGTH
+        following = position + length
+        if following > size:
+            state[3] = head
+            return CUT_EVENT
+        end = following - tail
+        if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
+            return BAD_CHECKSUM
+        body = position + _HEADER
+        if event in (_G_GTID, _G_TAGGED, _G_ANONYMOUS):
+            if head >= 0:
+                if not complete:
+                    state[1] = head
+                    return NO_END
+                _close(out, count, head, position, plain and begun, kind)
+                count += 1
+            if count >= out.shape[0]:
+                state[0], state[1] = count, position
+                return FULL
+            head, begun, complete, plain, bare = position, False, False, True, False
+            kind = int64(TAGGED if event == _G_TAGGED else ANONYMOUS if event == _G_ANONYMOUS else 0)
+            out[count, T_NUMBER] = 0
+            out[count, T_COMMITTED] = _number(data, position, 4) * 1_000_000
+            if event != _G_TAGGED:
+                found = _read_gtid(data, body, end, _number(data, position, 4), out[count])
+                if found != OK:
+                    return found
+            position = following
+            continue
+        if event in (_ROTATE, _STOP):
+            at_end = True
+            position = following
+            continue
+        if head < 0:
+            if _MEANINGLESS[event] or flags & _IGNORABLE_FLAG:
+                position = following
+                continue
+            if not _STARTS_BARE[event]:
+                return OUTSIDE
+            # Servers before 5.7 write nothing in front of a transaction that has no GTID.
+            if count >= out.shape[0]:
+                return FULL
+            head, begun, complete, plain, bare = position, False, False, True, True
+            kind = int64(ANONYMOUS)
+            out[count, T_STREAM_HIGH] = out[count, T_STREAM_LOW] = out[count, T_NUMBER] = 0
+            out[count, T_COMMITTED] = _number(data, position, 4) * 1_000_000
+        if complete and not _MEANINGLESS[event]:
+            plain = False
+        if event == _QUERY:
+            text = _query_text(data, body, end)
+            if text < 0:
+                return BAD_QUERY
+            if _is_text(data, text, end, _BEGIN):
+                plain = plain and not begun
+                begun = True
+            elif _is_text(data, text, end, _COMMIT):
+                complete = True
+            else:
+                plain = False
+                complete = complete or not begun or _is_text(data, text, end, _ROLLBACK)
+        elif event == _XID:
+            complete = True
+        elif event == _PAYLOAD:
+            kind |= PAYLOAD
+            plain, complete = False, True
+        elif event == _TABLE_MAP or (_WRITE_V1 <= event <= _DELETE_V1) or (_WRITE_2 <= event <= _DELETE_2) or event == _PARTIAL:
+            plain = plain and begun
+        elif not (_MEANINGLESS[event] or flags & _IGNORABLE_FLAG):
+            # Whoever looks at the transaction more closely decides; only statement context does not end one.
+            plain = False
+            complete = complete or not _STARTS_BARE[event] or event == 18
+        position = following
+        if bare and complete:
+            _close(out, count, head, position, plain and begun, kind)
+            count += 1
+            head = int64(-1)
+    state[0], state[1] = count, position
+    if head >= 0:
+        if not complete:
+            state[1] = state[3] = head
+            return CUT_TRANSACTION
+        _close(out, count, head, position, plain and begun, kind)
+        count += 1
+        state[0] = count
+    return OK
+
+
+@njit(nogil=True)
+def _is_null(data, image, column):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return data[image + (column >> 3)] >> (column & 7) & 1
+
+
+@njit(nogil=True)
+def _full_image_end(data, image, end, widths):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Where a row image with every column ends; BROKEN when that would be behind ``end``."""
+    columns = widths.size
+    p = image + (columns + 7) // 8
+    if p > end:
+        return int64(BROKEN)
+    for column in range(columns):
         if _is_null(data, image, column):
             continue
         width = widths[column]
-        length = _value_length(data, values, width)
-        values += max(-width, 0)
-        if is_key[column]:
-            mixed = (mixed ^ np.uint64(length)) * np.uint64(0x9E3779B97F4A7C15)
-            for i in range(values, values + length):
-                mixed = (mixed ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-                mixed ^= mixed >> np.uint64(29)
-            if found < 2:
-                into[1 + found] = _sort_number(data, values, length, 0 <= width <= 8)
-            found += 1
-        values += length
-    into[0] = mixed
+        if width < 0:
+            if p - width > end:
+                return int64(BROKEN)
+            p += _number(data, p, -width) - width
+        else:
+            p += width
+        if p > end:
+            return int64(BROKEN)
+    return p
 
 
-@njit(cache=True, nogil=True)
-def _sort_number(data: Bytes, position: int, length: int, is_number: bool) -> np.uint64:
-    number = np.uint64(0)
-    for i in range(min(length, 8)):
-        byte = np.uint64(data[position + i])
-        number |= byte << np.uint64(8 * i if is_number else 56 - 8 * i)
-    return number
-
-
-@njit(cache=True, nogil=True)
-def same_key(data: Bytes, one: int, other: int, widths: Longs, is_key: Bytes) -> bool:
-    """Whether two row images have the same bytes in every key column. Key columns are never null."""
-    bitmap = (widths.size + 7) // 8
-    a, b = one + bitmap, other + bitmap
+@njit(nogil=True)
+def _image_end(data, image, end, widths, present):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The same for an image with the columns that the bitmap at ``present`` has."""
+    columns = int64(0)
     for column in range(widths.size):
+        columns += _is_null(data, present, column)
+    p = image + (columns + 7) // 8
+    if p > end:
+        return int64(BROKEN)
+    bit = int64(0)
+    for column in range(widths.size):
+        if not _is_null(data, present, column):
+            continue
+        null = _is_null(data, image, bit)
+        bit += 1
+        if null:
+            continue
         width = widths[column]
-        a_length = b_length = 0
-        if not _is_null(data, one, column):
-            a_length = _value_length(data, a, width)
-            a += max(-width, 0)
-        if not _is_null(data, other, column):
-            b_length = _value_length(data, b, width)
-            b += max(-width, 0)
-        if is_key[column] and not _equal(data, a, a_length, b, b_length):
-            return False
-        a += a_length
-        b += b_length
-    return True
+        if width < 0:
+            if p - width > end:
+                return int64(BROKEN)
+            p += _number(data, p, -width) - width
+        else:
+            p += width
+        if p > end:
+            return int64(BROKEN)
+    return p
 
 
-@njit(cache=True, nogil=True)
-def _equal(data: Bytes, a: int, a_length: int, b: int, b_length: int) -> bool:
-    if a_length != b_length:
-        return False
-    for i in range(a_length):  # noqa: SIM110 -- numba compiles loops, not generators
-        if data[a + i] != data[b + i]:
-            return False
-    return True
+@njit(nogil=True)
+def _packed(data, position, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """A length-encoded number, and the position behind it; a negative position when it is cut."""
+    if position >= end:
+        return int64(0), int64(BROKEN)
+    first = int64(data[position])
+    if first < 251:
+        return first, position + 1
+    width = 2 if first == 252 else 3 if first == 253 else 8 if first == 254 else 0
+    if width == 0 or position + 1 + width > end:
+        return int64(0), int64(BROKEN)
+    return _number(data, position + 1, width), position + 1 + width
 
 
-@njit(cache=True, nogil=True)
-def number_in(data: Bytes, image: int, widths: Longs, wanted: int) -> int:
-    """The value of a column of fixed width as an unsigned number; 0 when it is null."""
-    values = image + (widths.size + 7) // 8
-    for column in range(wanted):
-        if not _is_null(data, image, column):
-            width = widths[column]
-            values += max(-width, 0) + _value_length(data, values, width)
-    if _is_null(data, image, wanted):
-        return 0
-    number = np.int64(0)
-    for i in range(widths[wanted]):
-        number |= np.int64(data[values + i]) << (8 * i)
-    return number  # type: ignore[return-value]
+@njit(nogil=True)
+def _rows_head(data, event, body, end, columns):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Of a rows event: its kind, where its column bitmaps begin and where its rows begin (BROKEN: it does not fit)."""
+    kind = int64(0)
+    if event in (_WRITE_V1, _WRITE_2):
+        kind = int64(INSERT)
+    elif event in (_DELETE_V1, _DELETE_2):
+        kind = int64(DELETE)
+    else:
+        kind = int64(UPDATE)
+    if body + 8 > end:
+        return kind, int64(0), int64(BROKEN)
+    flags = _number(data, body + 6, 2)
+    usual = (flags & ~_USUAL_FLAGS) == 0 and event != _PARTIAL
+    if flags & (_SQL_KEYS | _NO_CHECKS):
+        kind |= CASCADES_LOGGED
+    p = body + 8
+    if event >= _WRITE_2:
+        if p + 2 > end:
+            return kind, int64(0), int64(BROKEN)
+        extra = _number(data, p, 2)
+        if extra < 2 or p + extra > end:
+            return kind, int64(0), int64(BROKEN)
+        # Which partition a row lies in follows from the row.
+        usual = usual and (extra == 2 or data[p + 2] == _PARTITION_INFO)
+        p += extra
+    found, p = _packed(data, p, end)
+    if p < 0 or found != columns:
+        return kind, int64(0), int64(BROKEN)
+    bitmaps = p
+    size = (columns + 7) // 8
+    images = 2 if kind & UPDATE else 1
+    p += size * images
+    if p > end:
+        return kind, int64(0), int64(BROKEN)
+    for image in range(images):
+        for column in range(columns):
+            usual = usual and _is_null(data, bitmaps + image * size, column) != 0
+    if usual:
+        kind |= FULL_ROWS
+    return kind, bitmaps, p
 
 
-@njit(cache=True, nogil=True)
-def count_rows(data: Bytes, starts: Longs, ends: Longs, kinds: Longs, widths: Longs) -> int:
-    """Rows in a run of rows events, an update being one; BROKEN when one does not fit the table."""
-    total = 0
-    for event in range(starts.size):
-        images = count_images(data, starts[event], ends[event], widths)
-        if images == BROKEN or (kinds[event] == UPDATE and images % 2):
-            return BROKEN
-        total += images // 2 if kinds[event] == UPDATE else images
-    return total
-
-
-@njit(cache=True, nogil=True)
-def list_changes(
-    data: Bytes,
-    starts: Longs,
-    ends: Longs,
-    kinds: Longs,
-    widths: Longs,
-    is_key: Bytes,
-    befores: Longs,
-    afters: Longs,
-    keys: Hashes,
-) -> int:
-    """One entry per changed key, in order: where its before-image and its after-image begin (-1: none), and
-    its key's hash and sort numbers. An update that changes the key makes two entries. Gives their number;
-    the arrays must have room for two per row, and the events must have been counted."""
-    entry = 0
-    old_key = np.zeros(3, dtype=np.uint64)
-    new_key = np.zeros(3, dtype=np.uint64)
-    for event in range(starts.size):
-        position, end, kind = starts[event], ends[event], kinds[event]
-        while position < end:
-            first = position
-            position = image_end(data, first, end, widths)
-            key_of(data, first, widths, is_key, old_key)
-            keys[entry] = old_key
-            if kind != UPDATE:
-                befores[entry] = first if kind == DELETE else -1
-                afters[entry] = first if kind == INSERT else -1
-                entry += 1
-                continue
-            second = position
-            position = image_end(data, second, end, widths)
-            key_of(data, second, widths, is_key, new_key)
-            befores[entry] = first
-            if old_key[0] == new_key[0] and same_key(data, first, second, widths, is_key):
-                afters[entry] = second
-            else:
-                afters[entry] = -1
-                entry += 1
-                befores[entry], afters[entry] = -1, second
-                keys[entry] = new_key
-            entry += 1
-    return entry
-
-
-@njit(cache=True, nogil=True)
-def fold(
-    data: Bytes,
-    order: Longs,
-    befores: Longs,
-    afters: Longs,
-    keys: Hashes,
-    widths: Longs,
-    is_key: Bytes,
-    net_before: Longs,
-    net_after: Longs,
-    net_entry: Longs,
-) -> int:
-    """The net effect per key: first before-image, last after-image. ``order`` sorts entries by hash, and
-    equal hashes by time. Gives the number of keys; COLLISION when different keys share a hash."""
-    count = 0
-    at = 0
-    while at < order.size:
-        first = order[at]
-        image = befores[first] if befores[first] >= 0 else afters[first]
-        last = first
-        at += 1
-        while at < order.size and keys[order[at], 0] == keys[first, 0]:
-            last = order[at]
-            other = befores[last] if befores[last] >= 0 else afters[last]
-            if not same_key(data, image, other, widths, is_key):
-                return COLLISION
-            # What one change left must be what the next one found, or the log is not a history of this key.
-            if (afters[order[at - 1]] >= 0) != (befores[last] >= 0):
-                return BROKEN
-            at += 1
-        net_before[count] = befores[first]
-        net_after[count] = afters[last]
-        net_entry[count] = first
+@njit(nogil=True)
+def _count_rows(data, kind, bitmaps, rows, end, widths):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """How many rows an event holds, an update being one; BROKEN when they do not fit."""
+    size = (widths.size + 7) // 8
+    count = int64(0)
+    p = rows
+    while p < end:
+        if kind & FULL_ROWS:
+            p = _full_image_end(data, p, end, widths)
+            if p >= 0 and kind & UPDATE:
+                p = _full_image_end(data, p, end, widths)
+        else:
+            p = _image_end(data, p, end, widths, bitmaps)
+            if p >= 0 and kind & UPDATE:
+                p = _image_end(data, p, end, widths, bitmaps + size)
+        if p < 0:
+            return int64(BROKEN)
         count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
-def gather(data: Bytes, starts: Longs, lengths: Longs, into: Bytes) -> None:
+@njit(nogil=True)
+def _find_id(ids, wanted):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Where a table id is in the hash table, or where it would be put."""
+    mask = ids.size - 1
+    at = (wanted * 0x9E3779B1) & mask
+    while ids[at] >= 0 and ids[at] != wanted:
+        at = (at + 1) & mask
+    return at
+
+
+@njit(
+    int64(_READ, _TABLE, int64, int64, int64, _STATE, _STATE, _STATE, _READ, _TABLE, _LONGS, _TABLE, _STATE),
+    nogil=True, cache=True,
+)  # fmt: skip
+def walk_rows(  # noqa: C901, PLR0912
+    data: Bytes,
+    transactions: Table,
+    first: int,
+    last: int,
+    tail: int,
+    ids: Longs,
+    variants: Longs,
+    mapped: Longs,
+    maps: Bytes,
+    known: Table,
+    widths: Longs,
+    out: Table,
+    state: Longs,
+) -> int:
+    """List the rows events of plain transactions ``first`` to before ``last``, and count their rows.
+
+    :param transactions: as :func:`scan` gave them, with the number of each in column T_NUMBER replaced by the
+        caller's own, which is put into the output.
+    :param ids, variants, mapped: a hash table from table ids to table maps: which of ``known`` it is, and the
+        transaction that mapped it last.
+    :param known: a row per registered table map: where its bytes (behind the table id) begin and end in
+        ``maps``, its slot, and where its column widths begin and end in ``widths``.
+    :param state: receives the number of events, the transaction that was reached, and the position there.
+    """
+    count = state[0]
+    for at in range(first, last):
+        state[0], state[1] = count, at
+        number = transactions[at, T_NUMBER]
+        position, stop = transactions[at, T_BEGIN], transactions[at, T_END]
+        while position < stop:
+            event = int64(data[position + 4])
+            following = position + _number(data, position + 9, 4)
+            end = following - tail
+            body = position + _HEADER
+            if event == _TABLE_MAP:
+                state[2] = position
+                if body + 8 > end:
+                    return BROKEN
+                spot = _find_id(ids, _number(data, body, 6))
+                if ids[spot] < 0:
+                    return NEW_MAP
+                variant = variants[spot]
+                start, finish = known[variant, 0], known[variant, 1]
+                if finish - start != end - body - 6:
+                    return NEW_MAP
+                for i in range(finish - start):
+                    if maps[start + i] != data[body + 6 + i]:
+                        return NEW_MAP
+                mapped[spot] = number
+            elif (_WRITE_V1 <= event <= _DELETE_V1) or (_WRITE_2 <= event <= _DELETE_2) or event == _PARTIAL:
+                state[2] = position
+                if body + 8 > end:
+                    return BROKEN
+                spot = _find_id(ids, _number(data, body, 6))
+                if ids[spot] < 0 or mapped[spot] != number:
+                    return NO_MAP
+                if count >= out.shape[0]:
+                    state[0] = count
+                    return FULL
+                variant = variants[spot]
+                its_widths = widths[known[variant, 3] : known[variant, 4]]
+                kind, bitmaps, rows = _rows_head(data, event, body, end, its_widths.size)
+                if rows < 0:
+                    return BROKEN
+                # The rows of a partial update cannot be walked like others; nobody needs their number.
+                found = int64(0)
+                if event != _PARTIAL:
+                    found = _count_rows(data, kind, bitmaps, rows, end, its_widths)
+                    if found < 0:
+                        return BROKEN
+                out[count, E_START], out[count, E_END] = position, end
+                out[count, E_SLOT], out[count, E_TRANSACTION] = known[variant, 2], number
+                out[count, E_ROWS], out[count, E_KIND] = found, kind
+                count += 1
+            position = following
+    state[0], state[1] = count, last
+    return OK
+
+
+@njit(void(_READ, _LONGS, _LONGS, _WRITE), nogil=True, cache=True)
+def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
     """Copy runs of bytes, one behind the other."""
-    position = 0
+    at = 0
     for i in range(starts.size):
-        for j in range(lengths[i]):
-            into[position + j] = data[starts[i] + j]
-        position += lengths[i]
+        size = ends[i] - starts[i]
+        into[at : at + size] = data[starts[i] : ends[i]]
+        at += size
 
 
-@njit(cache=True, nogil=True)
-def image_lengths(data: Bytes, starts: Longs, widths: Longs) -> Longs:
-    """The length of each row image; 0 where there is none."""
-    lengths = np.zeros(starts.size, dtype=np.int64)
-    for i in range(starts.size):
-        if starts[i] >= 0:
-            lengths[i] = image_end(data, starts[i], data.size, widths) - starts[i]
-    return lengths
+@njit(nogil=True)
+def _hash(data, start, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    mixed = uint64(0xCBF29CE484222325)
+    i = 0
+    while i + 8 <= size:
+        mixed = (mixed ^ uint64(_number(data, start + i, 8))) * uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> uint64(29)
+        i += 8
+    if i < size:
+        mixed = (mixed ^ uint64(_number(data, start + i, size - i))) * uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> uint64(29)
+    mixed = (mixed ^ uint64(size)) * uint64(0xBF58476D1CE4E5B9)
+    return int64(mixed ^ (mixed >> uint64(32)))
 
 
-@njit(cache=True, nogil=True)
-def same_bytes(data: Bytes, one: Longs, other: Longs, lengths: Longs, other_lengths: Longs) -> Bytes:
-    """Per pair of runs, 1 where they are equal."""
-    equal = np.zeros(one.size, dtype=np.uint8)
-    for i in range(one.size):
-        equal[i] = _equal(data, one[i], lengths[i], other[i], other_lengths[i])
-    return equal
+@njit(nogil=True)
+def _same(one, a, other, b, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for i in range(size):
+        if one[a + i] != other[b + i]:
+            return False
+    return True
 
 
-@njit(cache=True, nogil=True)
-def numbers_in(data: Bytes, starts: Longs, widths: Longs, column: int) -> Longs:
-    """A column of fixed width as numbers, per row image; -1 where there is no image."""
-    numbers = np.full(starts.size, -1, dtype=np.int64)
-    for i in range(starts.size):
-        if starts[i] >= 0:
-            numbers[i] = number_in(data, starts[i], widths, column)
-    return numbers
+@njit(nogil=True)
+def _find_entry(slots, entries, arena, hashed, data, key, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The spot of a key in the hash table; the spot is empty (-1) when the key is new."""
+    mask = slots.size - 1
+    at = hashed & mask
+    while slots[at] >= 0:
+        entry = slots[at]
+        if (
+            entries[entry, N_HASH] == hashed and entries[entry, N_KEY_SIZE] == size
+            and _same(arena, entries[entry, N_KEY], data, key, size)
+        ):  # fmt: skip
+            return at
+        at = (at + 1) & mask
+    return at
+
+
+@njit(nogil=True)
+def _copy_key(data, image, widths, is_key, last, arena, at, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Copy the values of the key columns into the arena, in the order of the table's columns, lengths included.
+
+    Key columns are never null. ``sort`` receives numbers that order rows roughly as the table's index does.
+    Gives the number of bytes.
+    """
+    p = image + (widths.size + 7) // 8
+    size = int64(0)
+    parts = 0
+    sort[0] = sort[1] = 0
+    for column in range(last + 1):
+        if _is_null(data, image, column):
+            continue
+        width = widths[column]
+        prefix = int64(0)
+        length = width
+        if width < 0:
+            prefix = -width
+            length = _number(data, p, prefix)
+        if is_key[column]:
+            arena[at + size : at + size + prefix + length] = data[p : p + prefix + length]
+            size += prefix + length
+            if parts < 2:
+                sort[parts] = _sort_number(data, p + prefix, length, 0 <= width <= 8)
+                parts += 1
+        p += prefix + length
+    return size
+
+
+@njit(nogil=True)
+def _sort_number(data, position, length, is_number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    number = uint64(0)
+    for i in range(min(length, 8)):
+        number |= uint64(data[position + i]) << uint64(8 * i if is_number else 56 - 8 * i)
+    return int64(number ^ uint64(0 if is_number else 0x8000000000000000))
+
+
+@njit(nogil=True)
+def _column_number(data, image, widths, wanted):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The value of a column of fixed width as a number; -1 when it is null or would be negative."""
+    p = image + (widths.size + 7) // 8
+    if _is_null(data, image, wanted):
+        return int64(-1)
+    for column in range(wanted):
+        if not _is_null(data, image, column):
+            width = widths[column]
+            p += width if width >= 0 else _number(data, p, -width) - width
+    return _number(data, p, min(widths[wanted], 8))
+
+
+@njit(nogil=True)
+def _keep_image(data, image, end, entries, entry, arena, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Make the image the entry's, in place of the one it has where there is room."""
+    size = end - image
+    if size > entries[entry, N_ROOM]:
+        state[S_GARBAGE] += entries[entry, N_ROOM]
+        entries[entry, N_IMAGE] = state[S_USED]
+        entries[entry, N_ROOM] = size
+        state[S_USED] += size
+    start = entries[entry, N_IMAGE]
+    arena[start : start + size] = data[image:end]
+    entries[entry, N_SIZE] = size
+
+
+@njit(nogil=True)
+def _new_entry(slots, spot, entries, state, hashed, size, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """An entry whose key has just been copied to the end of the arena."""
+    entry = state[S_ENTRIES]
+    state[S_ENTRIES] += 1
+    slots[spot] = entry
+    entries[entry, N_HASH] = hashed
+    entries[entry, N_KEY], entries[entry, N_KEY_SIZE] = state[S_USED], size
+    entries[entry, N_IMAGE] = entries[entry, N_SIZE] = entries[entry, N_ROOM] = entries[entry, N_STATE] = 0
+    entries[entry, N_SORT], entries[entry, N_SORT_2] = sort[0], sort[1]
+    state[S_USED] += size
+    return entry
+
+
+@njit(nogil=True)
+def _change(slots, entries, arena, state, data, image, end, widths, is_key, last, kind, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Let one image take effect on its key. An UPDATE here leaves the key as it was."""
+    size = _copy_key(data, image, widths, is_key, last, arena, state[S_USED], sort)
+    hashed = _hash(arena, state[S_USED], size)
+    spot = _find_entry(slots, entries, arena, hashed, arena, state[S_USED], size)
+    entry = int64(slots[spot])
+    if entry < 0:
+        entry = _new_entry(slots, spot, entries, state, hashed, size, sort)
+        entries[entry, N_STATE] = 0 if kind == INSERT else EXISTED
+    elif ((entries[entry, N_STATE] & EXISTS) != 0) == (kind == INSERT):
+        return int64(NOT_A_HISTORY)
+    if kind == DELETE:
+        entries[entry, N_STATE] &= ~EXISTS
+    else:
+        entries[entry, N_STATE] |= EXISTS
+        _keep_image(data, image, end, entries, entry, arena, state)
+    return int64(OK)
+
+
+@njit(nogil=True)
+def _count_image(slots, entries, arena, state, data, image, end, by, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """In a table without a key: so many more rows that look like this one."""
+    size = end - image
+    hashed = _hash(data, image, size)
+    spot = _find_entry(slots, entries, arena, hashed, data, image, size)
+    entry = int64(slots[spot])
+    if entry < 0:
+        sort[0], sort[1] = hashed, 0
+        entry = _new_entry(slots, spot, entries, state, hashed, size, sort)
+        start = entries[entry, N_KEY]
+        arena[start : start + size] = data[image:end]
+        entries[entry, N_IMAGE], entries[entry, N_SIZE] = start, size
+    entries[entry, N_STATE] += by
+
+
+@njit(nogil=True)
+def _note_highest(data, image, end, widths, column, highest, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Remember the row with the highest automatic value, which may be gone again at the end."""
+    value = _column_number(data, image, widths, column)
+    if value > state[S_HIGHEST]:
+        state[S_HIGHEST] = value
+        state[S_HIGHEST_SIZE] = end - image
+        highest[: end - image] = data[image:end]
+
+
+@njit(
+    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, _STATE, _TABLE, _WRITE, _WRITE, _STATE), nogil=True, cache=True
+)  # fmt: skip
+def fold(  # noqa: C901
+    data: Bytes,
+    starts: Longs,
+    ends: Longs,
+    widths: Longs,
+    is_key: Bytes,
+    automatic: int,
+    slots: Longs,
+    entries: Table,
+    arena: Bytes,
+    highest: Bytes,
+    state: Longs,
+) -> int:
+    """Let rows events with full images take effect on the net effect of their table, in order.
+
+    Entries, arena and ``highest`` must have room for all of it: two entries and twice its bytes per image.
+    ``slots`` is a hash table, twice as large as there can be entries.
+
+    :param is_key: which columns are the primary key's; none: equal rows are counted.
+    :param automatic: the auto-increment column, or -1.
+    :returns: OK, BROKEN or NOT_A_HISTORY; ``state[S_AT]`` is the event that was reached.
+    """
+    last = int64(-1)
+    for column in range(widths.size):
+        if is_key[column]:
+            last = column
+    sort = np.zeros(2, dtype=np.int64)
+    old = np.zeros(2, dtype=np.int64)
+    for at in range(starts.size):
+        state[S_AT] = at
+        position, end = starts[at], ends[at]
+        kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
+        if p < 0 or not kind & FULL_ROWS:
+            return BROKEN
+        kind &= INSERT | UPDATE | DELETE
+        while p < end:
+            image = p
+            p = _full_image_end(data, image, end, widths)
+            if p < 0:
+                return BROKEN
+            after = image
+            if kind == UPDATE:
+                after = p
+                p = _full_image_end(data, after, end, widths)
+                if p < 0:
+                    return BROKEN
+            if automatic >= 0 and kind != DELETE:
+                _note_highest(data, after, p, widths, automatic, highest, state)
+            if last < 0:
+                if kind != INSERT:
+                    _count_image(slots, entries, arena, state, data, image, after if kind == UPDATE else p, -1, sort)
+                if kind != DELETE:
+                    _count_image(slots, entries, arena, state, data, after, p, 1, sort)
+                continue
+            found = int64(OK)
+            if kind == UPDATE:
+                used = state[S_USED]
+                size = _copy_key(data, image, widths, is_key, last, arena, used, old)
+                other = _copy_key(data, after, widths, is_key, last, arena, used + size, sort)
+                if size == other and _same(arena, used, arena, used + size, size):
+                    found = _change(slots, entries, arena, state, data, after, p, widths, is_key, last, UPDATE, sort)
+                else:
+                    found = _change(slots, entries, arena, state, data, image, after, widths, is_key, last, DELETE, sort)
+                    if found == OK:
+                        found = _change(slots, entries, arena, state, data, after, p, widths, is_key, last, INSERT, sort)
+            else:
+                found = _change(slots, entries, arena, state, data, image, p, widths, is_key, last, kind, sort)
+            if found != OK:
+                return found
+    return OK
+
+
+@njit(void(_TABLE, _STATE, _READ, _WRITE), nogil=True, cache=True)
+def compact(entries: Table, state: Longs, arena: Bytes, into: Bytes) -> None:
+    """Copy keys and images to a new arena without what lies unused between them."""
+    used = int64(0)
+    for entry in range(state[S_ENTRIES]):
+        key, size = entries[entry, N_KEY], entries[entry, N_KEY_SIZE]
+        into[used : used + size] = arena[key : key + size]
+        shared = entries[entry, N_IMAGE] == key
+        entries[entry, N_KEY] = used
+        if shared:
+            entries[entry, N_IMAGE] = used
+        used += size
+        if shared:
+            continue
+        image, size = entries[entry, N_IMAGE], entries[entry, N_SIZE]
+        if not entries[entry, N_STATE] & EXISTS:
+            size = 0
+        into[used : used + size] = arena[image : image + size]
+        entries[entry, N_IMAGE], entries[entry, N_SIZE], entries[entry, N_ROOM] = used, size, size
+        used += size
+    state[S_USED], state[S_GARBAGE] = used, 0
+
+
+@njit(void(_TABLE, _STATE, int64), nogil=True, cache=True)
+def rehash(entries: Table, slots: Longs, count: int) -> None:
+    """Fill a new, empty hash table."""
+    mask = slots.size - 1
+    for entry in range(count):
+        at = entries[entry, N_HASH] & mask
+        while slots[at] >= 0:
+            at = (at + 1) & mask
+        slots[at] = entry
+
+
+@njit(int64(_READ, _LONGS, _LONGS), nogil=True, cache=True)
+def highest_kept(arena: Bytes, images: Longs, widths_and_column: Longs) -> int:
+    """The highest value that a column of fixed width, the last number of the list, has in the images; -1: none."""
+    widths, column = widths_and_column[:-1], widths_and_column[-1]
+    highest = int64(-1)
+    for i in range(images.size):
+        highest = max(highest, _column_number(arena, images[i], widths, column))
+    return highest
+
+
+@njit(int64(_READ, _TABLE, _LONGS, int64, boolean, boolean, _WRITE), nogil=True, cache=True)
+def put_rows(arena: Bytes, entries: Table, chosen: Longs, nulls: int, key: bool, image: bool, into: Bytes) -> int:
+    """Write the rows of an event: of every chosen entry its key, behind ``nulls`` bytes of null bitmap, or its
+    image, or both. Gives the number of bytes."""
+    at = int64(0)
+    for i in range(chosen.size):
+        entry = chosen[i]
+        if key:
+            for _ in range(nulls):
+                into[at] = 0
+                at += 1
+            start, size = entries[entry, N_KEY], entries[entry, N_KEY_SIZE]
+            into[at : at + size] = arena[start : start + size]
+            at += size
+        if image:
+            start, size = entries[entry, N_IMAGE], entries[entry, N_SIZE]
+            into[at : at + size] = arena[start : start + size]
+            at += size
+    return at
+
+
+@njit(int64(_READ, _LONGS, _LONGS, _LONGS, _LONGS, _LONGS, int64, _WRITE, _STATE), nogil=True, cache=True)
+def put_events(
+    data: Bytes, starts: Longs, ends: Longs, numbers: Longs, mergeable: Longs, columns: Longs, limit: int, into: Bytes,
+    state: Longs,
+) -> int:  # fmt: skip
+    """Write rows events as they are, under the table ids ``numbers``, for one ``BINLOG`` statement.
+
+    Neighbours of one kind and table become one event where ``mergeable`` allows it. Stops before the event that
+    would make it more than ``limit`` bytes, and where the flags change, which hold for the whole statement.
+
+    :param state: the event to begin with; receives the one to go on with.
+    :returns: the number of bytes; BROKEN when an event is malformed.
+    """
+    at = int64(0)
+    last = int64(-1)
+    flags = int64(-1)
+    i = state[0]
+    while i < starts.size:
+        start, end = starts[i], ends[i]
+        event = int64(data[start + 4])
+        its_flags = _number(data, start + _HEADER + 6, 2) & ~_STATEMENT_END
+        if its_flags & _SQL_KEYS:
+            # Its source has checked the keys, and logged what cascades did, ahead of their cause. To check again
+            # would refuse a parent key that changes in case only (1451), as the server's own replicas do.
+            its_flags |= _NO_CHECKS
+        if at and (its_flags != flags or at + end - start > limit):
+            break
+        flags = its_flags
+        _, bitmaps, rows = _rows_head(data, event, start + _HEADER, end, columns[i])
+        if rows < 0:
+            return BROKEN
+        joins = False
+        if last >= 0 and mergeable[i] and numbers[i] == numbers[i - 1] and rows - start == state[1]:
+            joins = into[last + 4] == data[start + 4] and _same(into, last + _HEADER + 8, data, start + _HEADER + 8, rows - start - _HEADER - 8)
+        if joins:
+            into[at : at + end - rows] = data[rows:end]
+            at += end - rows
+        else:
+            last = at
+            state[1] = rows - start
+            into[at : at + end - start] = data[start:end]
+            for byte in range(6):
+                into[at + _HEADER + byte] = uint8(numbers[i] >> (8 * byte) & 0xFF)
+            at += end - start
+        # The length in the header still counts the checksum that was cut off.
+        for byte in range(4):
+            into[last + 9 + byte] = uint8((at - last) >> (8 * byte) & 0xFF)
+        into[last + _HEADER + 6], into[last + _HEADER + 7] = uint8(flags & 0xFF), uint8(flags >> 8)
+        i += 1
+    if last >= 0:
+        into[last + _HEADER + 6] |= uint8(_STATEMENT_END)
+    state[0] = i
+    return at
+
+
+@njit(int64(_READ, _LONGS, _LONGS, _LONGS, _READ, _STATE, _STATE), nogil=True, cache=True)
+def key_hashes(data: Bytes, starts: Longs, ends: Longs, widths: Longs, is_key: Bytes, hashes: Longs, events: Longs) -> int:
+    """The hash of the key of every image of rows events with full images, and the event it is in. With no key
+    column, the hash of the whole image. Gives their number; FULL when there is no room; BROKEN."""
+    last = int64(-1)
+    for column in range(widths.size):
+        if is_key[column]:
+            last = column
+    sort = np.zeros(2, dtype=np.int64)
+    count = int64(0)
+    for at in range(starts.size):
+        position, end = starts[at], ends[at]
+        kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
+        if p < 0 or not kind & FULL_ROWS:
+            return BROKEN
+        while p < end:
+            image = p
+            p = _full_image_end(data, image, end, widths)
+            if p < 0:
+                return BROKEN
+            if count >= hashes.size:
+                return FULL
+            if last < 0:
+                hashes[count] = _hash(data, image, p - image)
+            else:
+                scratch = np.empty(p - image, dtype=np.uint8)
+                size = _copy_key(data, image, widths, is_key, last, scratch, 0, sort)
+                hashes[count] = _hash(scratch, 0, size)
+            events[count] = at
+            count += 1
+    return count

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from relight.binlog import format as f
 from relight.binlog.reader import Event
 
+QUERY_HEAD = 13
+LOAD_HEAD = 13
+"""Behind it in an EXECUTE_LOAD_QUERY event: file id, where the file's name stands, how duplicates are treated."""
+
 # Bytes that each status variable of fixed length takes.
 _FIXED = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 8, 18: 2, 19: 1, 20: 1, 21: 1}
 
@@ -33,8 +37,9 @@ def read_query(event: Event) -> Query:
     body = event.body
     database_length = body[8]
     error_code, status_length = struct.unpack_from("<HH", body, 9)
-    status = body[13 : 13 + status_length]
-    start = 13 + status_length
+    fixed = QUERY_HEAD + (LOAD_HEAD if event.type == f.EXECUTE_LOAD_QUERY else 0)
+    status = body[fixed : fixed + status_length]
+    start = fixed + status_length
     database = bytes(body[start : start + database_length]).decode("utf-8", "replace")
     return Query(database, bytes(body[start + database_length + 1 :]), _updated(status), error_code)
 

@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from relight.binlog import format as f
 from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
+
+_CHECKSUM = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +49,42 @@ class FormatDescription:
 
 
 class LogFile:
-    """An open binary log file."""
+    """An open binary log file.
+
+    ``bytes`` is all of it; events begin at ``first_event``, each with ``tail`` bytes of checksum behind it.
+    ``in_use``: its server had not closed it, so it may end anywhere.
+    """
 
     def __init__(self, path: Path, content: mmap.mmap | bytes) -> None:
         self.path = path
         self._content = content
         self.size = len(content)
         self.format = self._read_format()
+        self.bytes: NDArray[np.uint8] = np.frombuffer(content, dtype=np.uint8)
+        self.first_event = len(f.MAGIC) + len(self.format.plain)
+        self.tail = f.CHECKSUM_SIZE if self.format.checksum == f.CHECKSUM_CRC32 else 0
+        self.in_use = bool(content[len(f.MAGIC) + 17] & f.IN_USE)
 
-    def events(self) -> Iterator[Event]:
-        """Every event after the format description, in order.
+    def events(self, start: int | None = None, stop: int | None = None) -> Iterator[Event]:
+        """Every event after the format description, or from ``start`` to before ``stop``, in order.
 
         :raises CorruptEvent: a checksum or length is wrong. TruncatedLog: the file ends inside an
             event. Both name the file and the position.
         """
-        # Everything is looked up once: this loop runs for every event of every log.
-        content, size, crc32 = self._content, self.size, zlib.crc32
-        header, stored = f.HEADER.unpack_from, struct.Struct("<I").unpack_from
-        tail = f.CHECKSUM_SIZE if self.format.checksum == f.CHECKSUM_CRC32 else 0
-        smallest = f.HEADER_SIZE + tail
-        position = len(f.MAGIC) + len(self.format.plain)
+        content, tail = self._content, self.tail
+        position = self.first_event if start is None else start
+        size = self.size if stop is None else stop
         while position < size:
             if position + f.HEADER_SIZE > size:
                 raise self.error(TruncatedLog, position, None, "the file ends inside an event header")
-            timestamp, kind, _, length, _, flags = header(content, position)
+            timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(content, position)
             end = position + length
-            if length < smallest:
+            if length < f.HEADER_SIZE + tail:
                 raise self.error(CorruptEvent, position, kind, f"an event of {length} bytes")
             if end > size:
                 raise self.error(TruncatedLog, position, kind, "the file ends inside the event")
             data = content[position : end - tail]
-            if tail and crc32(data) != stored(content, end - tail)[0]:
+            if tail and zlib.crc32(data) != _CHECKSUM.unpack_from(content, end - tail)[0]:
                 raise self.error(CorruptEvent, position, kind, "the checksum is wrong")
             yield Event(position, kind, timestamp, flags, data)
             position = end
@@ -124,20 +133,8 @@ class LogFile:
             where += f", {f.type_name(event_type)}"
         return kind("the binary log cannot be read", on=where, why=why)
 
-    def unpacked(self, event: Event) -> Iterator[Event]:
-        """The events inside a compressed transaction (worklog 3549), which carry no checksums."""
-        content = self._decompressed(event)
-        position = 0
-        while position < len(content):
-            if position + f.HEADER_SIZE > len(content):
-                raise self.error(CorruptEvent, event.position, event.type, "the payload ends inside an event")
-            timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(content, position)
-            if length < f.HEADER_SIZE or position + length > len(content):
-                raise self.error(CorruptEvent, event.position, event.type, "the payload ends inside an event")
-            yield Event(event.position, kind, timestamp, flags, content[position : position + length])
-            position += length
-
-    def _decompressed(self, event: Event) -> bytes:
+    def unpacked(self, event: Event) -> bytes:
+        """What is inside a compressed transaction (worklog 3549): events without checksums, one behind the other."""
         body = event.body
         position, compression, size = 0, 255, 0
         try:
@@ -162,14 +159,23 @@ class LogFile:
         raise self.error(UnsupportedEvent, event.position, event.type, f"unknown compression {compression}")
 
 
+def events_in(data: NDArray[np.uint8], start: int, stop: int, tail: int) -> Iterator[Event]:
+    """The events from ``start`` to before ``stop``, which were checked before."""
+    position = start
+    while position < stop:
+        timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(data, position)
+        yield Event(position, kind, timestamp, flags, data[position : position + length - tail].tobytes())
+        position += length
+
+
 @contextmanager
 def open_log(path: Path) -> Iterator[LogFile]:
     """Open a binary log file for reading. :raises CorruptEvent: it is none, or empty."""
     with path.open("rb") as stream:
         if path.stat().st_size == 0:
             raise TruncatedLog("not a binary log", on=str(path), why="the file is empty")
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            yield LogFile(path, content)
+        # Not closed here: arrays that were made of it may live on, and it goes with the last of them.
+        yield LogFile(path, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def packed_integer(data: memoryview | bytes, position: int) -> tuple[int, int]:

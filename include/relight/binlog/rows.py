@@ -31,8 +31,8 @@ class TableMap:
     database: str
     table: str
     widths: tuple[int, ...]
-    identity: bytes
-    """The body without the table id: equal for equal tables."""
+    shape: bytes
+    """Names, types and what belongs to them: equal for tables whose rows are read alike."""
 
 
 def read_table_map(body: memoryview) -> TableMap:
@@ -47,7 +47,7 @@ def read_table_map(body: memoryview) -> TableMap:
     for kind in types:
         width, position = _width(kind, body, position)
         widths.append(width)
-    return TableMap(bytes(body[:6]), database, table, tuple(widths), bytes(body[6:]))
+    return TableMap(bytes(body[:6]), database, table, tuple(widths), bytes(body[8:position]))
 
 
 def count_rows(event_type: int, body: memoryview, table: TableMap) -> int:

@@ -1,264 +1,289 @@
-"""Applies one lane to the rebuilt server: batches, fences, and a position that is never wrong.
+"""Replays one lane onto the rebuilt server. This module tells replay's story.
 
-Knows nothing of the log's format beyond "bytes to send": composing is done in
-:mod:`relight.binlog.compose`, rendering of statements in :mod:`relight.lane.rendering`.
+Chunk by chunk, rows are collected table by table (:mod:`relight.lane.pending`) and written when they need too
+much memory, or when the lane is through, by several connections at once (:mod:`relight.lane.writers`).
+A transaction with statements stands alone: everything before it is written first. Every commit carries its
+position, so a lane that was killed goes on at the first change that is not there.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from relight.binlog import format as f
-from relight.binlog.rows import TableMap, read_table_map, table_id
+import numpy as np
+
 from relight.credentials import Login
-from relight.errors import LaneBlocked, ReplayError, ServerUnreachable, StatementFailed
+from relight.errors import LaneBlocked, ReplayError, StatementFailed
 from relight.fleet import Limits, Server
 from relight.lane import lane_progress
-from relight.lane.fingerprint import fingerprint
-from relight.lane.lane_progress import Fence, Position
-from relight.lane.merging import RowChange, merge
-from relight.lane.modes import Mode, TableName, read_modes
-from relight.lane.rendering import render
-from relight.lane.stream import Piece, Portion, StreamReader, portions
+from relight.lane.fingerprint import fingerprint, prepared_transactions
+from relight.lane.lane_progress import Fence, Position, TableName
+from relight.lane.modes import Mode, read_modes
+from relight.lane.net import NotProvable
+from relight.lane.pending import Pending
+from relight.lane.segments import LaneSegment
+from relight.lane.statements import Statements
+from relight.lane.stream import Chunk, StreamReader, chunks
+from relight.lane.writers import MOST_CONNECTIONS, Writers, lock_name, take_lock
 from relight.run_files import Lane
-from relight.server.session import Session, connect
+from relight.server.session import connect
+
+Told = Callable[[int], None]
 
 _MISSING_OBJECT = ("1049 ", "1146 ", "1305 ", "1356 ", "1360 ", "1449 ", "1517 ", "1824 ")
 """Unknown database, table, routine, view reference, trigger, definer, index or parent table."""
+_NO_ROLLBACK = "a batch for a table whose engine cannot roll back was being written"
+_TEMPORARY = "temporary tables of the log were open in the session that ended"
 
 
-@dataclass
-class _Batch:
-    """Portions that will be committed together."""
+class _InOrder(Exception):
+    """Changes could not be written as planned, or their net effect cannot be told: up to there, go in order."""
 
-    portions: list[Portion]
-    size: int
-    segment: int
-    format_description: bytes
+    def __init__(self, until: Position) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class LaneApplier:
-    """Applies portions of one lane in order. A context manager: it holds the lane's lock meanwhile."""
+    """Replays one lane. A context manager: it holds the lane's lock meanwhile.
+
+    ``in_order_again`` counts how often a batch could not be written as planned and was applied in order.
+    """
 
     def __init__(self, server: Server, login: Login, lane: Lane, limits: Limits, *, use_net: bool = True) -> None:
-        self._server = server
-        self._login = login
         self._lane = lane
         self._limits = limits
-        self._session: Session | None = None
-        self._described: bytes = b""
-        self._maps: dict[bytes, TableMap] = {}
         self._use_net = use_net
-        self._modes: Mapping[TableName, Mode] | None = None
         self._control = connect(server, login)
         self._control.run("SET SESSION sql_log_bin = 0")
+        self._writers = Writers(server, login, lane.name, lane.connections)
+        self._statements = Statements(server, login, lane.name, self._control)
+        self._careful_until: Position | None = None
+        self.in_order_again = 0
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._position = self._reached = lane_progress.START
+        self._done: dict[TableName, Position] = {}
+        self._divided: dict[TableName, Position] = {}
+        self._modes: dict[TableName, Mode] | None = None
+        self._pending: Pending | None = None
+        self._collected = self._size = 0
 
     def __enter__(self) -> Self:
-        self._take_lock(self._control, "lane")
-        # A killed task's session may still be running its last statement, a long ALTER say: until it is
-        # gone, nobody can tell what it has done.
-        self._take_lock(self._control, "rows")
-        self._control.run("DO RELEASE_LOCK(%s)", lock_name(self._lane.name, "rows"))
+        take_lock(self._control, self._lane.name, "lane")
+        # A killed task's sessions may still be running their last statement, a long ALTER say: until they are
+        # gone, nobody can tell what they have done.
+        for number in range(MOST_CONNECTIONS + 1):
+            take_lock(self._control, self._lane.name, f"rows-{number}")
+            self._control.run("DO RELEASE_LOCK(%s)", lock_name(self._lane.name, f"rows-{number}"))
         return self
 
-    def _take_lock(self, session: Session, what: str) -> None:
-        if session.value("SELECT GET_LOCK(%s, 600)", lock_name(self._lane.name, what)) != 1:
-            raise LaneBlocked(
-                "another session is replaying this lane", on=self._lane.name, hint="wait for it, or end it with KILL"
-            )
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.forget_session()
+        self._writers.close()
+        self._statements.forget()
         self._control.close()
 
-    def resume(self) -> Position:
-        """The position that replay goes on behind, with an interrupted DDL statement settled first."""
-        state = lane_progress.load(self._control, self._lane.name)
-        if state.fence is None:
-            return state.position
-        if fingerprint(self._control, self._lane.databases) == state.fence.schema_before:
-            return state.position  # it did not happen: it comes again
-        fence = state.fence
-        lane_progress.advance(self._control, self._lane.name, fence.position, size=fence.size, transactions=1)
-        return fence.position
+    def replay(self, segments: Iterable[LaneSegment], told: Told) -> None:
+        """Apply the lane's streams from where it stands, segment by segment; ``told`` gets the bytes of log of
+        every commit, from several threads.
 
-    def replay(self, segments: Iterable[tuple[int, Sequence[Path]]], told: Callable[[int], None]) -> int:
-        """Apply the lane's streams from where it stands: per segment, in order, its number and stream files.
+        What cannot be written as planned is applied once more, in order and one transaction at a time: then it
+        either goes through or tells which transaction is in the way.
 
-        Gives the number of transactions; ``told`` gets the bytes of every commit.
+        :raises ReplayError: the lane cannot go on; what came before stays committed. LaneBlocked: (retryable)
+            it needs something of another lane.
         """
-        done = self.resume()
-        count = 0
-        for number, files in segments:
-            if number < done.segment or not files:
-                continue
-            readers = [StreamReader(file) for file in files]
-            behind = done.transaction if number == done.segment else 0
-            left = (portion for portion in portions(readers) if portion.transaction > behind)
-            count += self.apply(number, readers[0].format_description, left, told)
-        return count
-
-    def apply(
-        self, segment: int, format_description: bytes, portions: Iterable[Portion], told: Callable[[int], None]
-    ) -> int:
-        """Apply a segment's portions, in order; ``told`` gets the bytes of every commit. Gives the
-        number of transactions.
-
-        :raises ReplayError: a portion was refused; what came before it stays committed.
-        """
-        batch = _Batch([], 0, segment, format_description)
-        count = 0
-        for portion in portions:
-            count += 1
-            if portion.fence:
-                self._commit(batch, told)
-                self._run_fence(segment, format_description, portion)
-                told(portion.size)
-                continue
-            batch.portions.append(portion)
-            batch.size += portion.size
-            if len(batch.portions) >= self._limits.transactions_per_batch or batch.size >= self._limits.batch_mib << 20:
-                self._commit(batch, told)
-        self._commit(batch, told)
-        return count
-
-    def _commit(self, batch: _Batch, told: Callable[[int], None]) -> None:
-        if not batch.portions:
-            return
-        last = batch.portions[-1].transaction
-        session = self._rows_session(batch.format_description)
-        with self._explaining(batch.portions):
-            session.run("BEGIN")
-            renew = self._send(session, batch.format_description, batch.portions)
-            lane_progress.advance(
-                session, self._lane.name, Position(batch.segment, last), size=batch.size,
-                transactions=len(batch.portions),
-            )  # fmt: skip
-            session.run("COMMIT")
-        if renew:
-            self.forget_session()
-        told(batch.size)
-        batch.portions.clear()
-        batch.size = 0
-
-    def _run_fence(self, segment: int, format_description: bytes, portion: Portion) -> None:
-        position = Position(segment, portion.transaction)
-        before = fingerprint(self._control, self._lane.databases)
-        lane_progress.open_fence(self._control, self._lane.name, Fence(position, portion.size, before))
-        self.forget_session()
-        session = self._rows_session(format_description)
-        with self._explaining([portion]):
-            self._send(session, format_description, [portion])
-            session.run("COMMIT")
-        self.forget_session()
-        self._modes = None  # the definitions may have changed
-        lane_progress.advance(self._control, self._lane.name, position, size=portion.size, transactions=1)
-
-    def _send(self, session: Session, format_description: bytes, portions: list[Portion]) -> bool:
-        """Send everything; True when statements have changed the session's settings."""
-        changes: list[RowChange] = []
-        renew = False
-        for portion in portions:
-            for piece in portion.pieces:
-                if not piece.statement:
-                    changes.extend(self._row_changes(piece))
-                    continue
-                self._flush(session, changes)
-                for statement in render(self._server.mysqlbinlog, format_description, piece.events):
-                    session.run(statement)
-                renew = True
-        self._flush(session, changes)
-        return renew
-
-    def _row_changes(self, piece: Piece) -> Iterator[RowChange]:
-        mapped: dict[bytes, tuple[TableMap, bytes]] = {}
-        for event in piece.events:
-            body = memoryview(event)[f.HEADER_SIZE :]
-            if event[4] == f.TABLE_MAP:
-                key = event[f.HEADER_SIZE :]
-                if key not in self._maps:
-                    self._maps[key] = read_table_map(body)
-                table = self._maps[key]
-                mapped[table.table_id] = (table, event)
+        seen: list[LaneSegment] = []
+        rest = iter(segments)
+        while True:
+            self._resume()
+            try:
+                self._walk(_again(seen, rest), told)
+            except _InOrder as problem:
+                self._careful_until = problem.until
+                self.in_order_again += 1
             else:
-                yield RowChange(*mapped[table_id(body)], event)
+                lane_progress.finish(self._control, self._lane.name)
+                return
 
-    def _flush(self, session: Session, changes: list[RowChange]) -> None:
-        if not changes:
+    def _resume(self) -> None:
+        """Read where the lane and its tables stand, with an interrupted statement settled first."""
+        self._start_over()
+        state = lane_progress.load(self._control, self._lane.name)
+        if state.torn:
+            raise ReplayError(
+                "a lane cannot be resumed", on=self._lane.name, why=state.torn,
+                hint="start a new run: it restores the base again",
+            )  # fmt: skip
+        self._position = state.position
+        fence = state.fence
+        if fence is not None and self._seen(xa=fence.xa) != fence.before:
+            # It happened; only its position was not recorded any more.
+            lane_progress.advance(self._control, self._lane.name, fence.position, size=fence.size)
+            self._position = fence.position
+        self._reached = self._position
+        tables = lane_progress.load_tables(self._control, self._lane.name)
+        self._done = {name: table.position for name, table in tables.items()}
+        self._divided = {name: table.divided_to for name, table in tables.items() if table.divided_to is not None}
+
+    def _seen(self, *, xa: bool) -> str:
+        return prepared_transactions(self._control) if xa else fingerprint(self._control, self._lane.databases)
+
+    def _walk(self, segments: Iterator[LaneSegment], told: Told) -> None:
+        last = None
+        for segment in segments:
+            if segment.number < self._position.segment or not segment.files:
+                continue
+            readers = [StreamReader(file) for file in segment.files]
+            self._use(readers[0].format_description, segment, told)
+            for chunk in chunks(readers):
+                position = Position(segment.number, chunk.last)
+                if position <= self._position:
+                    continue
+                if chunk.pieces:
+                    self._stand_alone(chunk, position, segment, told)
+                else:
+                    self._take_rows(chunk, segment, told)
+            last = segment
+        if last is not None:
+            self._write_all(last, told)
+
+    def _use(self, format_description: bytes, segment: LaneSegment, told: Told) -> None:
+        if format_description != self._statements.format_description:
+            self._write_all(segment, told)
+            self._statements.settle()
+        self._writers.use(format_description)
+        self._statements.format_description = format_description
+
+    def _take_rows(self, chunk: Chunk, segment: LaneSegment, told: Told) -> None:
+        careful = self._careful_until is not None and Position(segment.number, 0) <= self._careful_until
+        most = 1 if careful else self._limits.transactions_per_batch
+        for part, count in _portions(chunk, most):
+            position = Position(segment.number, part.last)
+            if self._careful_until is not None and position > self._careful_until:
+                self._write_all(segment, told)
+                self._careful_until = self._pending = None
+            self._collect(part, position, segment, told)
+            self._collected += count
+            if self._collected >= most:
+                self._write_all(segment, told)
+
+    def _collect(self, chunk: Chunk, position: Position, segment: LaneSegment, told: Told) -> None:
+        pending = self._collecting()
+        self._write(pending, pending.must_write_before(chunk.rows), segment, told)
+        try:
+            pending.take(chunk.rows, segment.number)
+        except NotProvable:
+            raise _InOrder(position) from None
+        self._reached = position
+        self._size += chunk.size
+        if pending.memory > self._limits.batch_mib << 20:
+            # Small tables that change all the time stay: the longer, the less of it has to be written.
+            self._write(pending, pending.largest(pending.memory // 2), segment, told)
+
+    def _collecting(self) -> Pending:
+        if self._pending is None:
+            self._modes = read_modes(self._control, self._lane.databases)
+            self._pending = Pending(
+                self._modes, self._at, self._divided, use_net=self._use_net and self._careful_until is None
+            )
+        return self._pending
+
+    def _at(self, table: TableName) -> Position:
+        return max(self._done.get(table, self._position), self._position)
+
+    def _write(self, pending: Pending, tables: Collection[TableName], segment: LaneSegment, told: Told) -> None:
+        if not tables:
             return
-        if self._modes is None:
-            self._modes = read_modes(self._control, self._lane.databases) if self._use_net else {}
-        for block in merge(changes, self._modes):
-            session.run(b"BINLOG '" + base64.b64encode(block) + b"'")
-        changes.clear()
+        writes = list(pending.writes(tables, self._writers.connections))
+        fragile = [name for write in writes for name in write.tables if name in (self._modes or {})]
+        fragile = [name for name in fragile if self._modes and not self._modes[name].transactional]
+        if fragile:
+            lane_progress.mark_torn(self._control, self._lane.name, _NO_ROLLBACK)
+        try:
+            self._writers.carry_out(writes, told)
+        except StatementFailed as refused:
+            if fragile or self._careful_until is not None:
+                raise self._explained(refused, segment.names.of(self._reached.transaction)) from refused
+            raise _InOrder(self._reached) from refused
+        for write in writes:
+            self._done.update(write.tables)
+        if fragile:
+            lane_progress.mark_torn(self._control, self._lane.name, self._torn)
 
-    def _rows_session(self, format_description: bytes) -> Session:
-        if self._session is not None and self._described == format_description:
-            return self._session
-        self.forget_session()
-        session = connect(self._server, self._login)
-        self._take_lock(session, "rows")
-        session.run("SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, wait_timeout = 86400")
-        session.run(b"BINLOG '" + base64.b64encode(format_description) + b"'")
-        # That event leaves the session's GTID undetermined, and the next statement would fail with 1782.
-        session.run("SET gtid_next = 'AUTOMATIC'")
-        # What mysqlbinlog sets too: the server then takes the log's word for what it would else decide.
-        session.run("SET SESSION pseudo_slave_mode = ON")
-        self._session, self._described = session, format_description
-        return session
+    @property
+    def _torn(self) -> str:
+        return _TEMPORARY if self._statements.has_temporary_tables else ""
 
-    def forget_session(self) -> None:
-        """End the session that sends rows; the next one starts with settings of its own."""
-        if self._session is not None:
-            self._session.close()
-        self._session = None
+    def _write_all(self, segment: LaneSegment, told: Told) -> None:
+        """Everything that was read so far is committed, and the lane's position says so."""
+        if self._pending is not None:
+            self._write(self._pending, self._pending.tables, segment, told)
+        if self._reached > self._position:
+            lane_progress.advance(self._control, self._lane.name, self._reached, size=self._size, torn=self._torn)
+            self._position = self._reached
+        self._collected = self._size = 0
 
-    def _explaining(self, portions: list[Portion]) -> _Explaining:
-        return _Explaining(self, self._lane.name, portions)
+    def _stand_alone(self, chunk: Chunk, position: Position, segment: LaneSegment, told: Told) -> None:
+        """One transaction with statements: those that commit by themselves behind a fence, others with their
+        position."""
+        self._write_all(segment, told)
+        fence = any(piece.fence for piece in chunk.pieces)
+        if fence:
+            xa = any(piece.xa for piece in chunk.pieces)
+            before = self._seen(xa=xa)
+            lane_progress.open_fence(self._control, self._lane.name, Fence(position, chunk.size, before, xa))
+        session = self._statements.session()
+        try:
+            if not fence:
+                session.run("BEGIN")
+            self._statements.run(chunk.pieces)
+            if not fence:
+                lane_progress.advance(session, self._lane.name, position, size=chunk.size, torn=self._torn)
+            session.run("COMMIT")
+        except StatementFailed as refused:
+            self._statements.forget()
+            raise self._explained(refused, chunk.pieces[0].gtid) from refused
+        if fence:
+            lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
+            self._pending = None  # the definitions may have changed
+        self._statements.settle()
+        self._position = self._reached = position
+        told(chunk.size)
 
-
-class _Explaining:
-    """Turns a refused statement into an error of the lane, and drops the session: what was not
-    committed is gone."""
-
-    def __init__(self, applier: LaneApplier, lane: str, portions: list[Portion]) -> None:
-        self._applier = applier
-        self._lane = lane
-        self._portions = portions
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            return
-        self._applier.forget_session()
-        if isinstance(error, ServerUnreachable) or not isinstance(error, StatementFailed):
-            return
-        gtids = self._portions[0].pieces[0].gtid
-        if len(self._portions) > 1:
-            gtids += f" to {self._portions[-1].pieces[0].gtid}"
-        if error.why.startswith(_MISSING_OBJECT):
-            raise LaneBlocked(
-                "a lane waits for something of another lane", on=f"{self._lane}, {gtids}", why=error.why,
+    def _explained(self, refused: StatementFailed, transaction: str) -> ReplayError:
+        if refused.why.startswith(_MISSING_OBJECT):
+            return LaneBlocked(
+                "a lane waits for something of another lane", on=f"{self._lane.name}, {transaction}", why=refused.why,
                 hint="it is tried again after the others; if it stays, an object is missing in the snapshot",
-            ) from error  # fmt: skip
-        raise ReplayError(
-            "a lane cannot go on", on=f"{self._lane}, {gtids}", why=error.why,
-            hint="look at these transactions with mysqlbinlog; the server stays closed",
-        ) from error  # fmt: skip
+            )  # fmt: skip
+        return ReplayError(
+            "a lane cannot go on", on=f"{self._lane.name}, {transaction}", why=refused.why,
+            hint="look at this transaction with mysqlbinlog; the server stays closed",
+        )  # fmt: skip
 
 
-def lock_name(lane: str, what: str) -> str:
-    """A user-level lock of the lane: ``lane`` is held by who replays it, ``rows`` by the session that writes."""
-    return f"relight-{what}:{hashlib.sha256(lane.encode()).hexdigest()[:40]}"
+def _again(seen: list[LaneSegment], rest: Iterator[LaneSegment]) -> Iterator[LaneSegment]:
+    """Segments that were seen before, then the others, which are remembered."""
+    yield from list(seen)
+    for segment in rest:
+        seen.append(segment)
+        yield segment
+
+
+def _portions(chunk: Chunk, most: int) -> Iterator[tuple[Chunk, int]]:
+    """Cut a chunk of rows into portions of at most so many transactions, each with their number."""
+    numbers = np.unique(np.concatenate([rows.transactions for rows in chunk.rows]))
+    if numbers.size <= most:
+        yield chunk, numbers.size
+        return
+    for start in range(0, numbers.size, most):
+        mine = numbers[start : start + most]
+        bounds = [int(mine[0]), int(mine[-1]) + 1]
+        cut = [rows.part(*rows.transactions.searchsorted(bounds).tolist()) for rows in chunk.rows]
+        yield Chunk(chunk.number, int(mine[-1]), tuple(rows for rows in cut if rows.ends.size), ()), mine.size

@@ -77,6 +77,11 @@ def fingerprint(session: Session, databases: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def prepared_transactions(session: Session) -> str:
+    """Every XA transaction that is prepared: what an XA statement changes. The digest's counterpart for those."""
+    return repr(sorted(session.rows("XA RECOVER CONVERT XID")))
+
+
 def _as_file_name(database: str) -> str:
     """A database's name as InnoDB lists it (manual, "Mapping of Identifiers to File Names")."""
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else f"@{ord(c):04x}" for c in database)

@@ -1,13 +1,14 @@
-"""Where every lane stands, kept on the rebuilt server itself.
+"""Where every lane, and every table of it, stands: kept on the rebuilt server itself.
 
-A lane's row is updated in the same transaction as the batch it speaks of, so after a crash of
-anything the row says exactly what is there. Promotion drops the whole database.
+A position is updated in the same transaction as the rows it speaks of, so after a crash of anything it says
+exactly what is there. A table is at the later of its own position and its lane's. Promotion drops the whole
+database.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relight.run_files import Lane
@@ -15,7 +16,10 @@ from relight.server.session import Session
 
 DATABASE = "_relight"
 """Relight's own database on a server that is being rebuilt."""
-_TABLE = f"`{DATABASE}`.`progress`"
+_LANES = f"`{DATABASE}`.`progress`"
+_TABLES = f"`{DATABASE}`.`table_progress`"
+
+TableName = tuple[str, str]
 
 
 @dataclass(frozen=True, order=True)
@@ -31,82 +35,136 @@ START = Position(0, 0)
 
 @dataclass(frozen=True)
 class Fence:
-    """A DDL statement that was about to run: where, its bytes, and what the schema looked like before."""
+    """A statement that commits by itself and was about to run: where, its bytes, and what the schema, or for an
+    XA statement the list of prepared transactions, looked like before."""
 
     position: Position
     size: int
-    schema_before: str
+    before: str
+    xa: bool = False
 
 
 @dataclass(frozen=True)
 class LaneState:
-    """One row: how far a lane is, and whether a fence was open when it was written."""
+    """One lane: how far it is, and whether a fence was open when that was written.
+
+    ``finished``: everything that was split for it is committed. ``torn``: why it cannot be resumed, should the
+    session that replays it end now; empty when it can be. ``bytes_done`` is for people who wait.
+    """
 
     lane: str
     position: Position
     fence: Fence | None
     bytes_done: int
     bytes_total: int
-    transactions_done: int
+    finished: bool
+    torn: str
 
-    @property
-    def complete(self) -> bool:
-        """Whether everything that was split for the lane is committed."""
-        return self.fence is None and self.bytes_done == self.bytes_total
+
+@dataclass(frozen=True)
+class TableState:
+    """How far one table is; ``divided_to`` where parts of it may be there already, up to that position."""
+
+    position: Position
+    divided_to: Position | None
 
 
 def create_table(session: Session) -> None:
-    """Make the table; it is there already when a restore is resumed."""
+    """Make the tables; they are there already when a restore is resumed."""
     session.run(f"CREATE DATABASE IF NOT EXISTS `{DATABASE}`")
+    name = "VARCHAR({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
     session.run(
-        f"CREATE TABLE IF NOT EXISTS {_TABLE} ("
-        " lane VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,"
+        f"CREATE TABLE IF NOT EXISTS {_LANES} (lane {name.format(512)} PRIMARY KEY,"
         " segment INT UNSIGNED NOT NULL, transaction BIGINT UNSIGNED NOT NULL, fence JSON NULL,"
         " bytes_done BIGINT UNSIGNED NOT NULL, bytes_total BIGINT UNSIGNED NOT NULL,"
-        " transactions_done BIGINT UNSIGNED NOT NULL"
-        ") ENGINE=InnoDB"
+        " finished BOOL NOT NULL, torn VARCHAR(200) NOT NULL) ENGINE=InnoDB"
+    )
+    session.run(
+        f"CREATE TABLE IF NOT EXISTS {_TABLES} (lane {name.format(512)}, db {name.format(64)}, tbl {name.format(64)},"
+        " segment INT UNSIGNED NOT NULL, transaction BIGINT UNSIGNED NOT NULL,"
+        " divided_segment INT UNSIGNED NULL, divided_transaction BIGINT UNSIGNED NULL,"
+        " PRIMARY KEY (lane, db, tbl)) ENGINE=InnoDB"
     )
 
 
 def enter(session: Session, lanes: Sequence[Lane]) -> None:
     """Add the lanes that have no row yet."""
     for lane in lanes:
-        session.run(f"INSERT IGNORE INTO {_TABLE} VALUES (%s, 0, 0, NULL, 0, %s, 0)", lane.name, lane.bytes)
+        session.run(f"INSERT IGNORE INTO {_LANES} VALUES (%s, 0, 0, NULL, 0, %s, FALSE, '')", lane.name, lane.bytes)
 
 
 def load(session: Session, lane: str) -> LaneState:
     """A lane's row."""
-    return _state(session.row(f"SELECT * FROM {_TABLE} WHERE lane = %s", lane))
+    return _state(session.row(f"SELECT * FROM {_LANES} WHERE lane = %s", lane))
 
 
 def load_all(session: Session) -> list[LaneState]:
     """Every lane's row: what progress bars are drawn from."""
-    return [_state(row) for row in session.rows(f"SELECT * FROM {_TABLE} ORDER BY lane")]
+    return [_state(row) for row in session.rows(f"SELECT * FROM {_LANES} ORDER BY lane")]
 
 
-def advance(session: Session, lane: str, position: Position, *, size: int, transactions: int) -> None:
-    """Record a position, within the caller's transaction; closes any fence."""
+def load_tables(session: Session, lane: str) -> dict[TableName, TableState]:
+    """The tables of a lane that have a position of their own."""
+    found = {}
+    for database, table, segment, transaction, divided_segment, divided_transaction in session.rows(
+        "SELECT db, tbl, segment, transaction, divided_segment, divided_transaction"
+        f" FROM {_TABLES} WHERE lane = %s",
+        lane,
+    ):
+        divided = None if divided_segment is None else Position(divided_segment, divided_transaction)
+        found[database, table] = TableState(Position(segment, transaction), divided)
+    return found
+
+
+def advance(session: Session, lane: str, position: Position, *, size: int, torn: str = "") -> None:
+    """Record that all tables of a lane are at a position, within the caller's transaction; closes any fence."""
     session.run(
-        f"UPDATE {_TABLE} SET segment = %s, transaction = %s, fence = NULL,"
-        " bytes_done = bytes_done + %s, transactions_done = transactions_done + %s WHERE lane = %s",
-        position.segment, position.transaction, size, transactions, lane,
+        f"UPDATE {_LANES} SET segment = %s, transaction = %s, fence = NULL,"
+        " bytes_done = LEAST(bytes_done + %s, bytes_total), torn = %s WHERE lane = %s",
+        position.segment, position.transaction, size, torn, lane,
+    )  # fmt: skip
+
+
+def finish(session: Session, lane: str) -> None:
+    """Record that a lane is through."""
+    session.run(f"UPDATE {_LANES} SET finished = TRUE, bytes_done = bytes_total WHERE lane = %s", lane)
+
+
+def advance_tables(session: Session, lane: str, tables: Mapping[TableName, Position]) -> None:
+    """Record positions of single tables, within the caller's transaction."""
+    rows = [(lane, *name, at.segment, at.transaction) for name, at in tables.items()]
+    marks = ", ".join(["(%s, %s, %s, %s, %s, NULL, NULL)"] * len(rows))
+    session.run(f"REPLACE INTO {_TABLES} VALUES {marks}", *(value for row in rows for value in row))
+
+
+def open_division(session: Session, lane: str, table: TableName, before: Position, to: Position) -> None:
+    """Record that parts of a table are about to be committed side by side."""
+    session.run(
+        f"REPLACE INTO {_TABLES} VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        lane, *table, before.segment, before.transaction, to.segment, to.transaction,
     )  # fmt: skip
 
 
 def open_fence(session: Session, lane: str, fence: Fence) -> None:
     """Record that a statement which commits by itself is about to run."""
-    text = json.dumps([fence.position.segment, fence.position.transaction, fence.size, fence.schema_before])
-    session.run(f"UPDATE {_TABLE} SET fence = %s WHERE lane = %s", text, lane)
+    text = json.dumps([fence.position.segment, fence.position.transaction, fence.size, fence.before, fence.xa])
+    session.run(f"UPDATE {_LANES} SET fence = %s WHERE lane = %s", text, lane)
+
+
+def mark_torn(session: Session, lane: str, why: str) -> None:
+    """Record why a lane cannot be resumed from here on; with empty text, that it can."""
+    session.run(f"UPDATE {_LANES} SET torn = %s WHERE lane = %s", why, lane)
 
 
 def _state(row: tuple[object, ...]) -> LaneState:
-    lane, segment, transaction, fence, bytes_done, bytes_total, done = row
+    lane, segment, transaction, fence, bytes_done, bytes_total, finished, torn = row
     opened = None
     if fence is not None:
-        at_segment, at_transaction, size, schema = json.loads(str(fence))
-        opened = Fence(Position(at_segment, at_transaction), size, schema)
+        at_segment, at_transaction, size, before, xa = json.loads(str(fence))
+        opened = Fence(Position(at_segment, at_transaction), size, before, xa)
     return LaneState(
-        str(lane), Position(_int(segment), _int(transaction)), opened, _int(bytes_done), _int(bytes_total), _int(done),
+        str(lane), Position(_int(segment), _int(transaction)), opened, _int(bytes_done), _int(bytes_total),
+        bool(finished), str(torn),
     )  # fmt: skip
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from relight.backups.manifest import SnapshotManifest, Value
 from relight.lane.net import NetTable
@@ -12,21 +13,35 @@ from relight.server.session import Session
 
 TableName = tuple[str, str]
 
-_KEYED = "primary key: only its last state is written"
-_LINKED = "primary key and foreign keys: net where the log holds what cascades did"
+
+class Column(NamedTuple):
+    """A column, as far as the net effect cares; ``position`` is counted from 0."""
+
+    position: int
+    extra: str
+    kind: str
+
+
+_KEYED = "primary key: only the last state of each row is written"
+_BAG = "no primary key: equal rows are counted, and only the difference is written"
+_JSON = re.compile(r"^\s+`[^`]+` json\b", re.IGNORECASE | re.MULTILINE)
+"""A JSON column, as SHOW CREATE TABLE writes it."""
+_LINKED = "foreign keys: as if there were none where the log holds what cascades did, else in order"
 
 
 @dataclass(frozen=True)
 class Mode:
     """``table`` is set where the net effect may be used; ``reason`` is in words a DBA would use.
 
-    ``linked``: foreign keys lead to or from the table, so the net effect also needs a log in which
+    ``has_key``: there is a primary key. ``linked``: foreign keys lead to or from the table, so the net effect also needs a log in which
     every change that a cascade made was written down.
     """
 
     table: NetTable | None
     linked: bool
     reason: str
+    has_key: bool = True
+    transactional: bool = True
 
 
 def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mode]:
@@ -37,13 +52,13 @@ def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mo
         f" WHERE table_type = 'BASE TABLE' AND table_schema IN ({marks})",
         *databases,
     )
-    columns: dict[TableName, dict[str, tuple[int, str]]] = {}
-    for database, table, column, position, extra in session.rows(
-        "SELECT table_schema, table_name, column_name, ordinal_position, extra FROM information_schema.columns"
-        f" WHERE table_schema IN ({marks})",
+    columns: dict[TableName, dict[str, Column]] = {}
+    for database, table, column, position, extra, kind in session.rows(
+        "SELECT table_schema, table_name, column_name, ordinal_position, extra, data_type"
+        f" FROM information_schema.columns WHERE table_schema IN ({marks})",
         *databases,
     ):
-        columns.setdefault((database, table), {})[column] = (position - 1, extra)
+        columns.setdefault((database, table), {})[column] = Column(position - 1, extra, kind)
     keys: dict[TableName, dict[str, list[str | None]]] = {}
     for database, table, index, column in session.rows(
         "SELECT table_schema, table_name, index_name, column_name FROM information_schema.statistics"
@@ -73,24 +88,36 @@ def _linked(session: Session, databases: Sequence[str]) -> set[TableName]:
     return found
 
 
-def _mode(engine: str, columns: dict[str, tuple[int, str]], unique: dict[str, list[str | None]], linked: bool) -> Mode:
-    key = unique.get("PRIMARY")
-    against = _against(engine, has_key=bool(key))
-    if against or not key:
-        return Mode(None, linked, against)
-    auto = next((position for position, extra in columns.values() if "auto_increment" in extra), None)
+def _mode(engine: str, columns: dict[str, Column], unique: dict[str, list[str | None]], linked: bool) -> Mode:
+    key = unique.get("PRIMARY", [])
+    has_json = any(column.kind == "json" for column in columns.values())
+    against = against_net(engine, has_key=bool(key), has_json=has_json)
+    transactional = engine == "InnoDB"
+    if against:
+        return Mode(None, linked, against, bool(key), transactional)
+    auto = next((column.position for column in columns.values() if "auto_increment" in column.extra), None)
     table = NetTable(
-        columns=len(columns), key=tuple(columns[name][0] for name in key if name is not None), auto_increment=auto,
-        more_unique_keys=len(unique) > 1,
+        columns=len(columns), key=tuple(columns[name].position for name in key if name is not None),
+        auto_increment=auto, more_unique_keys=len(unique) > bool(key),
     )  # fmt: skip
-    return Mode(table, linked, _LINKED if linked else _KEYED)
+    return Mode(table, linked, reason_for_net(has_key=bool(key), linked=linked), bool(key), transactional)
 
 
-def _against(engine: str, *, has_key: bool) -> str:
+def against_net(engine: str, *, has_key: bool, has_json: bool) -> str:
     """What stands against the net effect; empty text when nothing does."""
     if engine != "InnoDB":
         return f"engine {engine} cannot roll a batch back"
-    return "" if has_key else "no primary key: equal rows cannot be told apart"
+    if not has_key and has_json:
+        # The server may store equal documents as different bytes.
+        return "no primary key and a JSON column: equal rows cannot be told by their bytes"
+    return ""
+
+
+def reason_for_net(*, has_key: bool, linked: bool) -> str:
+    """Why the net effect may be used, and what it does."""
+    if linked:
+        return _LINKED
+    return _KEYED if has_key else _BAG
 
 
 class PlannedMode(Value):
@@ -109,8 +136,9 @@ def planned_modes(snapshot: SnapshotManifest) -> list[PlannedMode]:
     linked |= {(k.parent_database, k.parent_table) for t in snapshot.tables for k in t.foreign_keys}
     modes = []
     for table in snapshot.tables:
-        against = _against(table.engine, has_key=bool(table.primary_key))
-        reason = against or (_LINKED if (table.database, table.name) in linked else _KEYED)
+        has_key = bool(table.primary_key)
+        against = against_net(table.engine, has_key=has_key, has_json=bool(_JSON.search(table.create)))
+        reason = against or reason_for_net(has_key=has_key, linked=(table.database, table.name) in linked)
         mode: Literal["net", "ordered"] = "ordered" if against else "net"
         modes.append(PlannedMode(database=table.database, table=table.name, mode=mode, reason=reason))
     return modes

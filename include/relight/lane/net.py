@@ -1,12 +1,15 @@
 """The net effect of many row changes on one table: what must be written so that only the end is right.
 
 A rebuilt server is seen by nobody before it has reached its target, so row versions that are
-overwritten later need not be written at all. Per primary key, the first before-image and the
-last after-image become one insert, one update, one delete, or nothing. Knows nothing of connections.
+overwritten later need not be written at all. Per primary key, what was there before and the last
+after-image become one insert, one update, one delete, or nothing. Knows nothing of connections.
 
 Keys are compared as stored bytes. That is right for every collation: a stored key changes only by
 a logged change, and two rows whose keys the collation calls equal are never there at the same
 time, so deleting first leaves room for every insert.
+
+A table without a primary key is a bag of rows: of every row image it is counted how many more, or fewer,
+there are at the end. Equal rows need not be told apart for that.
 """
 
 from __future__ import annotations
@@ -19,27 +22,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relight.binlog import format as f
-from relight.binlog import kernels
-from relight.binlog.reader import packed_integer
-from relight.binlog.rows import TableMap, flags
+from relight.binlog import kernels as k
+from relight.binlog.compose import block_of, with_table_id
+from relight.lane.stream import MappedTable, Rows
 
 _EVENT_BYTES = 512 << 10
 """Aim for rows events of this size: one lookup of the table's handler per event, not per row."""
-_KINDS = {
-    **dict.fromkeys(f.INSERTS, kernels.INSERT),
-    **dict.fromkeys(f.UPDATES - {f.PARTIAL_UPDATE_ROWS}, kernels.UPDATE),
-    **dict.fromkeys(f.DELETES, kernels.DELETE),
-}
-_IRRELEVANT_FLAGS = f.STATEMENT_END | f.NO_FOREIGN_KEY_CHECKS | f.USE_SQL_FOREIGN_KEY | 0x08
-"""Flags that say nothing about a row's content: the last one only says that images are complete."""
+_STATEMENT_BYTES = 4 << 20
+"""Aim for ``BINLOG`` statements of this size."""
+_FLAGS = f.NO_FOREIGN_KEY_CHECKS
+"""What cascades did is among the changes; to check or to cascade again would be wrong."""
+_TABLE_NUMBER = 1
+_SPARE = 2
+"""Arrays that must grow are made so many times larger."""
 
-Longs = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class NotProvable(Exception):
+    """The changes are not a history that the net effect could be told from: apply them in order."""
 
 
 @dataclass(frozen=True)
 class NetTable:
-    """What must be known of a table: the columns of its primary key and its auto-increment column (counted
-    from 0), and whether it has further unique keys."""
+    """What must be known of a table: the columns of its primary key (none: a bag of rows) and its
+    auto-increment column (counted from 0), and whether it has further unique keys."""
 
     columns: int
     key: tuple[int, ...]
@@ -47,186 +54,190 @@ class NetTable:
     more_unique_keys: bool
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The row images of a run of events, in one array."""
+class NetEffect:
+    """Takes the rows events of one table, as many as there are, and keeps no more than what is left of them."""
 
-    data: NDArray[np.uint8]
-    starts: Longs
-    ends: Longs
-    kinds: Longs
-    widths: Longs
+    def __init__(self, table: NetTable, mapped: MappedTable) -> None:
+        self._table = table
+        self._mapped = mapped
+        self._widths = np.array(mapped.map.widths, dtype=np.int64)
+        self._is_key = np.zeros(len(self._widths), dtype=np.uint8)
+        self._is_key[list(table.key)] = 1
+        column = table.auto_increment
+        counted = column is not None and 0 < self._widths[column] <= 8
+        self._automatic = column if counted and column is not None else -1
+        self._state = np.zeros(k.S_COLUMNS, dtype=np.int64)
+        self._state[k.S_HIGHEST] = -1
+        self._entries = np.empty((1024, k.N_COLUMNS), dtype=np.int64)
+        self._slots = np.full(4096, -1, dtype=np.int64)
+        self._arena = np.empty(1 << 16, dtype=np.uint8)
+        self._highest = np.empty(0, dtype=np.uint8)
+        self._like: bytes = b""
+
+    @property
+    def shape(self) -> bytes:
+        """Rows of other shapes cannot be added."""
+        return self._mapped.map.shape
+
+    @property
+    def keys(self) -> int:
+        """How many keys, or different rows, were changed."""
+        return int(self._state[k.S_ENTRIES])
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds."""
+        entry = self._entries.itemsize * k.N_COLUMNS + 2 * self._slots.itemsize
+        return int(self._state[k.S_USED]) + self.keys * entry
+
+    @property
+    def divisible(self) -> bool:
+        """Whether parts of it can be applied at the same time: no row can be in another one's way."""
+        return bool(self._table.key) and not self._table.more_unique_keys
+
+    def add(self, rows: Rows) -> None:
+        """Let rows events with full images take effect. :raises NotProvable: they do not fit what came before."""
+        if not rows.ends.size:
+            return
+        self._make_room(int(rows.counts.sum()), rows.size, int((rows.ends - rows.starts).max()))
+        if not self._like:
+            self._like = rows.data[rows.starts[0] : rows.starts[0] + f.HEADER_SIZE].tobytes()
+        code = k.fold(
+            rows.data, rows.starts, rows.ends, self._widths, self._is_key, self._automatic, self._slots, self._entries,
+            self._arena, self._highest, self._state,
+        )  # fmt: skip
+        if code != k.OK:
+            raise NotProvable
+
+    def _make_room(self, rows: int, size: int, largest: int) -> None:
+        if self._automatic >= 0 and largest > self._highest.size:
+            self._highest = np.concatenate([self._highest, np.empty(largest - self._highest.size, dtype=np.uint8)])
+        entries = self.keys + 2 * rows
+        if entries > len(self._entries):
+            self._entries = _longer(self._entries, entries, self.keys)
+        if 2 * entries > self._slots.size:
+            self._slots = np.full(1 << (4 * entries - 1).bit_length(), -1, dtype=np.int64)
+            k.rehash(self._entries, self._slots, self.keys)
+        used = int(self._state[k.S_USED])
+        if used + 2 * size > self._arena.size:
+            if 2 * self._state[k.S_GARBAGE] > used:
+                tidy = np.empty_like(self._arena)
+                k.compact(self._entries, self._state, self._arena, tidy)
+                self._arena, used = tidy, int(self._state[k.S_USED])
+            self._arena = _longer(self._arena, used + 2 * size, used)
+
+    def statements(self, parts: int = 1) -> list[Iterator[bytes]]:
+        """Blocks of events, each to be sent as one ``BINLOG`` statement, that leave the table as all the changes
+        would: deletes, then updates, then inserts. In ``parts`` that may be applied side by side."""
+        entries = self._entries[: self.keys]
+        kinds = self._kinds(entries[:, k.N_STATE])
+        order = np.lexsort((entries[:, k.N_SORT_2], entries[:, k.N_SORT]))
+        portions = np.array_split(order, parts) if parts > 1 else [order]
+        return [
+            self._statements([which[portion] for which in kinds], portion, first=number == 0)
+            for number, portion in enumerate(portions)
+        ]
+
+    def _kinds(self, state: k.Longs) -> tuple[k.Longs, k.Longs, k.Longs]:
+        """For every entry, how many deletes, updates and inserts it needs."""
+        if not self._table.key:
+            return np.maximum(-state, 0), np.zeros_like(state), np.maximum(state, 0)
+        existed, exists = (state & k.EXISTED) != 0, (state & k.EXISTS) != 0
+        changed = existed & exists
+        if self._table.more_unique_keys:
+            # Rows may have passed a unique value on among themselves: no order of updates need work.
+            return existed.astype(np.int64), np.zeros_like(state), exists.astype(np.int64)
+        return (existed & ~exists).astype(np.int64), changed.astype(np.int64), (exists & ~existed).astype(np.int64)
+
+    def _statements(self, kinds: Sequence[k.Longs], order: k.Longs, *, first: bool) -> Iterator[bytes]:
+        gone, changed, made = (np.repeat(order, count) for count in kinds)
+        builder = _Builder(self._mapped, self._table, self._entries, self._arena, self._like)
+        collected: list[bytes] = []
+        size = 0
+        for event in self._events(builder, gone, changed, made, first=first):
+            if collected and size + len(event) > _STATEMENT_BYTES:
+                yield block_of(builder.map, collected, _FLAGS)
+                collected, size = [], 0
+            collected.append(event)
+            size += len(event)
+        if collected:
+            yield block_of(builder.map, collected, _FLAGS)
+
+    def _events(
+        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, *, first: bool
+    ) -> Iterator[bytes]:  # fmt: skip
+        yield from builder.events(f.DELETE_ROWS, gone)
+        if first and (image := self._highest_unused()):
+            # Between deletes and inserts nobody holds its unique values: whoever did was changed too.
+            yield builder.event(f.WRITE_ROWS, image, all_columns=True)
+            yield builder.event(f.DELETE_ROWS, image, all_columns=True)
+        yield from builder.events(f.UPDATE_ROWS, changed)
+        yield from builder.events(f.WRITE_ROWS, made)
+
+    def _highest_unused(self) -> bytes:
+        """A row that had the highest automatic value of all and is gone again, so that it is not among what is
+        written: without it the server would give its value out a second time."""
+        if self._automatic < 0 or self._state[k.S_HIGHEST] < 0:
+            return b""
+        entries = self._entries[: self.keys]
+        state = entries[:, k.N_STATE]
+        there = (state & k.EXISTS) != 0 if self._table.key else state > 0
+        images = np.ascontiguousarray(entries[there, k.N_IMAGE])
+        kept = k.highest_kept(self._arena, images, np.append(self._widths, self._automatic))
+        if kept >= self._state[k.S_HIGHEST]:
+            return b""
+        return self._highest[: self._state[k.S_HIGHEST_SIZE]].tobytes()
 
 
-def net_effect(table: NetTable, mapped: TableMap, events: Sequence[bytes]) -> list[bytes] | None:
-    """Rows events that leave the table as ``events`` would: deletes, then updates, then inserts.
+def _longer(array: NDArray[np.generic], wanted: int, used: int) -> NDArray[np.generic]:
+    longer = np.empty((wanted * _SPARE, *array.shape[1:]), dtype=array.dtype)
+    longer[:used] = array[:used]
+    return longer
 
-    None where that cannot be proved for these events (partial images, unusual flags, a broken
-    row): they must be applied in order, which tells what is wrong with them.
+
+class _Builder:
+    """Makes rows events (version 2) of one table from entries of the net effect.
+
+    A row that is deleted or updated is named by its primary key alone, as with ``binlog_row_image=MINIMAL``.
     """
-    if table.columns != len(mapped.widths):
-        return None
-    rows = _collect(mapped, events)
-    if rows is None:
-        return None
-    changes = _changes(table, rows)
-    if changes is None:
-        return None
-    return list(_compose(table, mapped, rows, changes, events[0]))
 
-
-def _collect(mapped: TableMap, events: Sequence[bytes]) -> _Rows | None:
-    parts, starts, ends, kinds = [], [], [], []
-    size = 0
-    for event in events:
-        start = _rows_start(mapped, event)
-        if start is None:
-            return None
-        parts.append(memoryview(event)[start:])
-        starts.append(size)
-        size += len(event) - start
-        ends.append(size)
-        kinds.append(_KINDS[event[4]])
-    data = np.frombuffer(b"".join(parts), dtype=np.uint8)
-    return _Rows(data, _longs(starts), _longs(ends), _longs(kinds), _longs(mapped.widths))
-
-
-def _rows_start(mapped: TableMap, event: bytes) -> int | None:
-    """Where the row images begin; None when the event's images are not full, or it has unusual flags."""
-    kind = event[4]
-    if kind not in _KINDS:
-        return None
-    body = memoryview(event)[f.HEADER_SIZE :]
-    if flags(body) & ~_IRRELEVANT_FLAGS:
-        return None
-    position = 8
-    if kind not in f.ROWS_V1:
-        (extra,) = struct.unpack_from("<H", body, 8)
-        if extra != 2:  # partition numbers and the like: nothing that a net effect could keep
-            return None
-        position += extra
-    columns, position = packed_integer(body, position)
-    if columns != len(mapped.widths):
-        return None
-    for _ in range(2 if _KINDS[kind] == kernels.UPDATE else 1):
-        bitmap = body[position : position + (columns + 7) // 8]
-        if int.from_bytes(bitmap, "little") & ((1 << columns) - 1) != (1 << columns) - 1:
-            return None
-        position += (columns + 7) // 8
-    return f.HEADER_SIZE + position
-
-
-@dataclass(frozen=True)
-class _Changes:
-    """Per key: where its first before-image and its last after-image begin (-1: none), and its sort numbers;
-    ``highest``: an after-image with the highest auto-increment value that must have been there, or -1."""
-
-    before: Longs
-    after: Longs
-    sort: NDArray[np.uint64]
-    highest: int
-
-
-def _changes(table: NetTable, rows: _Rows) -> _Changes | None:
-    is_key = np.zeros(len(rows.widths), dtype=np.uint8)
-    is_key[list(table.key)] = 1
-    count = kernels.count_rows(rows.data, rows.starts, rows.ends, rows.kinds, rows.widths)
-    if count <= 0:
-        return None
-    befores, afters = np.empty(2 * count, np.int64), np.empty(2 * count, np.int64)
-    keys = np.empty((2 * count, 3), np.uint64)
-    size = kernels.list_changes(
-        rows.data, rows.starts, rows.ends, rows.kinds, rows.widths, is_key, befores, afters, keys
-    )
-    befores, afters, keys = befores[:size], afters[:size], keys[:size]
-    order = np.argsort(keys[:, 0], kind="stable")
-    before, after, entry = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
-    found = kernels.fold(rows.data, order, befores, afters, keys, rows.widths, is_key, before, after, entry)
-    if found < 0:
-        return None
-    before, after, entry = before[:found], after[:found], entry[:found]
-    return _Changes(before, after, keys[entry], _highest(table, rows, afters, after))
-
-
-def _highest(table: NetTable, rows: _Rows, every: Longs, kept: Longs) -> int:
-    """An inserted and deleted row that had the highest auto-increment value of all: without it the server
-    would give that value out a second time."""
-    column = table.auto_increment
-    if column is None or not 0 < rows.widths[column] <= 8:
-        return -1
-    numbers = kernels.numbers_in(rows.data, every, rows.widths, column)
-    at = int(np.argmax(numbers))
-    remaining = kernels.numbers_in(rows.data, kept, rows.widths, column)
-    return int(every[at]) if numbers[at] > remaining.max(initial=-1) else -1
-
-
-def _compose(table: NetTable, mapped: TableMap, rows: _Rows, changes: _Changes, like: bytes) -> Iterator[bytes]:
-    before, after = changes.before, changes.after
-    before_sizes = kernels.image_lengths(rows.data, before, rows.widths)
-    after_sizes = kernels.image_lengths(rows.data, after, rows.widths)
-    both = (before >= 0) & (after >= 0)
-    unchanged = np.zeros(before.size, dtype=bool)
-    unchanged[both] = kernels.same_bytes(
-        rows.data, before[both], after[both], before_sizes[both], after_sizes[both]
-    ).astype(bool)
-    changed = both & ~unchanged
-    gone, made = (before >= 0) & (after < 0), (before < 0) & (after >= 0)
-    if table.more_unique_keys:
-        # Rows may have passed a unique value on among themselves: no order of updates need work.
-        gone, made, changed = gone | changed, made | changed, np.zeros_like(changed)
-    sort = np.lexsort((changes.sort[:, 2], changes.sort[:, 1]))
-
-    def chosen(which: NDArray[np.bool_]) -> Longs:
-        return sort[which[sort]]
-
-    builder = _EventBuilder(mapped, rows, like)
-    yield from builder.events(f.DELETE_ROWS, [(before, before_sizes)], chosen(gone))
-    if changes.highest >= 0:
-        one = _longs([changes.highest])
-        size = kernels.image_lengths(rows.data, one, rows.widths)
-        # Between deletes and inserts nobody holds its unique values: whoever did was changed in this batch.
-        yield from builder.events(f.WRITE_ROWS, [(one, size)], _longs([0]))
-        yield from builder.events(f.DELETE_ROWS, [(one, size)], _longs([0]))
-    yield from builder.events(f.UPDATE_ROWS, [(before, before_sizes), (after, after_sizes)], chosen(changed))
-    yield from builder.events(f.WRITE_ROWS, [(after, after_sizes)], chosen(made))
-
-
-class _EventBuilder:
-    """Makes rows events (version 2) with full images of one table."""
-
-    def __init__(self, mapped: TableMap, rows: _Rows, like: bytes) -> None:
-        self._rows = rows
-        self._columns = len(mapped.widths)
-        self._table_id = mapped.table_id
+    def __init__(self, mapped: MappedTable, table: NetTable, entries: k.Table, arena: k.Bytes, like: bytes) -> None:
+        self.map = with_table_id(mapped.event, _TABLE_NUMBER)
+        self._entries = entries
+        self._arena = arena
         self._timestamp, _, self._server_id, _, _, _ = f.HEADER.unpack_from(like)
-        self._flags = flags(memoryview(like)[f.HEADER_SIZE :]) & ~f.STATEMENT_END
+        columns = len(mapped.map.widths)
+        self._columns = _packed(columns)
+        self._all = b"\xff" * ((columns + 7) // 8)
+        bits = sum(1 << column for column in table.key)
+        self._key = bits.to_bytes((columns + 7) // 8, "little") if bits else self._all
+        # Without a key an entry's key is the whole image, null bitmap included.
+        self._nulls = (len(table.key) + 7) // 8
 
-    def events(self, kind: int, images: Sequence[tuple[Longs, Longs]], chosen: Longs) -> Iterator[bytes]:
-        """Events of one kind with the chosen rows, each row's images one behind the other."""
+    def events(self, kind: int, chosen: k.Longs) -> Iterator[bytes]:
+        """Events of one kind for the chosen entries."""
         if not chosen.size:
             return
-        starts = np.stack([at[chosen] for at, _ in images], axis=1)
-        sizes = np.stack([size[chosen] for _, size in images], axis=1)
-        ends = np.cumsum(sizes.sum(axis=1))
+        key, image = kind != f.WRITE_ROWS, kind != f.DELETE_ROWS
+        sizes = key * (self._nulls + self._entries[chosen, k.N_KEY_SIZE]) + image * self._entries[chosen, k.N_SIZE]
+        ends = np.cumsum(sizes)
         first = 0
         while first < chosen.size:
             limit = (int(ends[first - 1]) if first else 0) + _EVENT_BYTES
             last = max(int(np.searchsorted(ends, limit, side="right")), first + 1)
-            yield self._event(kind, len(images), starts[first:last].ravel(), sizes[first:last].ravel())
+            content = np.empty(int(sizes[first:last].sum()), dtype=np.uint8)
+            k.put_rows(self._arena, self._entries, chosen[first:last], self._nulls, key, image, content)
+            yield self.event(kind, content.tobytes())
             first = last
 
-    def _event(self, kind: int, images: int, starts: Longs, sizes: Longs) -> bytes:
-        content = np.empty(int(sizes.sum()), dtype=np.uint8)
-        kernels.gather(self._rows.data, starts, sizes, content)
-        full = bytearray(b"\xff" * ((self._columns + 7) // 8))
-        head = self._table_id + struct.pack("<HH", self._flags, 2) + _packed(self._columns) + bytes(full) * images
-        size = f.HEADER_SIZE + len(head) + content.size
-        return f.HEADER.pack(self._timestamp, kind, self._server_id, size, 0, 0) + head + content.tobytes()
+    def event(self, kind: int, content: bytes, *, all_columns: bool = False) -> bytes:
+        """One event with these rows."""
+        key = self._all if all_columns else self._key
+        present = {f.DELETE_ROWS: key, f.UPDATE_ROWS: key + self._all, f.WRITE_ROWS: self._all}[kind]
+        head = _TABLE_NUMBER.to_bytes(6, "little") + struct.pack("<HH", _FLAGS, 2) + self._columns + present
+        size = f.HEADER_SIZE + len(head) + len(content)
+        return f.HEADER.pack(self._timestamp, kind, self._server_id, size, 0, 0) + head + content
 
 
 def _packed(number: int) -> bytes:
     return bytes([number]) if number < 251 else b"\xfc" + struct.pack("<H", number)
-
-
-def _longs(values: Sequence[int]) -> Longs:
-    return np.asarray(values, dtype=np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from relight.binlog import format as f
@@ -25,21 +26,26 @@ _PRINTED_END = b"\n/*!*/;\n"
 """What mysqlbinlog prints behind a logged statement."""
 
 
-def render(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]) -> list[bytes]:
+@contextmanager
+def rendered(mysqlbinlog: Path, format_description: bytes, events: Sequence[bytes]) -> Iterator[list[bytes]]:
     """The statements that have the effect of the events, context first.
 
-    :raises CommandFailed: mysqlbinlog could not read them.
+    Files that a LOAD DATA LOCAL among them reads are there until the context ends.
+
+    :raises CommandFailed: mysqlbinlog could not read the events.
     """
-    with tempfile.NamedTemporaryFile(prefix="relight-", suffix=".binlog") as file:
-        file.write(as_log_file(format_description, events))
-        file.flush()
+    with tempfile.TemporaryDirectory(prefix="relight-") as folder:
+        log = Path(folder) / "log"
+        log.write_bytes(as_log_file(format_description, events))
         # Row events never come this way, so nothing is lost by not printing them as BINLOG; what
         # is gained is that the format description is not printed as BINLOG either, which would leave
         # the session's GTID undetermined (error 1782 on the next statement).
-        text = command.run([mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", file.name])
-    queries = [read_query(Event(0, f.QUERY, 0, 0, event)).text for event in events if event[4] == f.QUERY]
-    text, taken_out = _without(text, queries)
-    return [taken_out.get(s, s) for s in _statements(text) if not s.startswith(_LEFT_OUT)]
+        text = command.run(
+            [mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", f"--local-load={folder}", log]
+        )  # fmt: skip
+        queries = [read_query(Event(0, f.QUERY, 0, 0, event)).text for event in events if event[4] == f.QUERY]
+        text, taken_out = _without(text, queries)
+        yield [taken_out.get(s, s) for s in _statements(text) if not s.startswith(_LEFT_OUT)]
 
 
 def _without(text: bytes, queries: Sequence[bytes]) -> tuple[bytes, dict[bytes, bytes]]:

@@ -1,198 +1,210 @@
-"""Splits the transactions of one binary log by database.
+"""Splits the transactions of one binary log by database, and keeps the books on what it saw.
 
-Row changes go to the stream of their table's database. A statement goes to the stream of one
-database, and ties together every database that it may need, so that they share a lane.
+Transactions that hold rows and nothing else, nearly all of them, go through the compiled loops, many at a
+time, and come out sorted by table. The others are looked at event by event (:mod:`relight.lane.standalone`).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from relight.accounting import Journal, Unknown
+import numpy as np
+from numpy.typing import NDArray
+
+from relight.accounting import Journal
 from relight.binlog import format as f
-from relight.binlog.query import Query, read_query
-from relight.binlog.reader import Event, LogFile
-from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
-from relight.binlog.transactions import Transaction, query_text
-from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
-from relight.lane.statement import effect_of
-from relight.lane.stream import Piece
+from relight.binlog import kernels as k
+from relight.binlog.reader import Event, LogFile, events_in
+from relight.binlog.scan import Mask, Transactions, scan_unpacked
+from relight.errors import CorruptEvent
+from relight.lane.standalone import Books, Standalone
+from relight.lane.stream import Rows, StreamWriter
+from relight.lane.tables import LogTables, header_length
 
-SERVER_LANE = "mysql"
-"""The database whose stream takes users, roles, grants and whatever belongs to no database."""
-
-Tie = tuple[str, ...] | None
-"""Names that may be databases, which then need one lane; None ties all there are."""
-
-_BRACKETS = (b"BEGIN", b"COMMIT")
-_ATOMIC_CREATE = b"START TRANSACTION"
-"""Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
+_CHUNK = 8 << 20
+"""Rows are put together by table within so many bytes of log."""
+_KEPT_BACK = 64 << 20
+"""All streams together write when they hold so much."""
 
 
-@dataclass
-class _Open:
-    """The piece that is being collected."""
+class Streams:
+    """The stream files of one segment, made as databases turn up."""
 
-    database: str
-    statement: bool
-    fence: bool
-    events: list[bytes]
+    def __init__(self, folder: Path, format_description: bytes) -> None:
+        self._folder = folder
+        self._format_description = format_description
+        self.writers: dict[str, StreamWriter] = {}
 
+    def of(self, database: str) -> StreamWriter:
+        """The stream of a database."""
+        if database not in self.writers:
+            path = self._folder / f"{len(self.writers):05d}.stream"
+            self.writers[database] = StreamWriter(path, self._format_description)
+        return self.writers[database]
 
-class _Pieces:
-    """The pieces of one transaction. Each that has rows carries the table maps they need."""
+    def settle(self) -> None:
+        """Bound what all of them hold back."""
+        if sum(writer.pending for writer in self.writers.values()) > _KEPT_BACK:
+            for writer in self.writers.values():
+                writer.flush()
 
-    def __init__(self) -> None:
-        self.done: list[_Open] = []
-        self._maps: dict[bytes, tuple[TableMap, bytes]] = {}
-        self._written: set[tuple[str, bytes]] = set()
-        """The table maps that the last piece carries already."""
-
-    def map(self, table: TableMap, event: Event) -> None:
-        """From here on the event says what the table's id means."""
-        if table.table_id not in self._maps or self._maps[table.table_id][0] is not table:
-            self._written.discard((table.database, table.table_id))
-        self._maps[table.table_id] = (table, event.data)
-
-    def add_rows(self, event: Event) -> TableMap | None:
-        """Add a rows event to its database's piece. Gives its table; None if no map told of it."""
-        found = self._maps.get(table_id(event.body))
-        if found is None:
-            return None
-        table, map_event = found
-        if not self.done or self.done[-1].database != table.database or self.done[-1].statement:
-            self.done.append(_Open(table.database, statement=False, fence=False, events=[]))
-            self._written.clear()
-        piece = self.done[-1]
-        if (table.database, table.table_id) not in self._written:
-            piece.events.append(map_event)
-            self._written.add((table.database, table.table_id))
-        piece.events.append(event.data)
-        return table
+    def close(self) -> None:
+        """Finish all files."""
+        for writer in self.writers.values():
+            writer.close()
 
 
 class Splitter:
-    """Takes transactions in order; hands pieces to ``emit(database, piece)``, and keeps the books."""
+    """Splits one log file. ``journal``, ``books`` and ``row_events`` tell afterwards what was in it."""
 
-    def __init__(self, log: LogFile, emit: Callable[[str, Piece], None]) -> None:
+    def __init__(self, log: LogFile, streams: Streams, name: Callable[[int], str]) -> None:
+        """``name`` gives the GTID, or another name, of the transaction with that number."""
         self._log = log
-        self._emit = emit
-        self._known_maps: dict[bytes, TableMap] = {}
+        self._streams = streams
+        self._name = name
+        self._tables = LogTables()
+        self._chunk = 0
         self.journal = Journal()
-        self.ties: set[Tie] = set()
-        self.silent_cascades: set[tuple[str, str]] = set()
-        """Tables with deleted rows whose cascades, if there are any, InnoDB ran without logging them."""
+        self.books = Books(self.journal)
+        self._standalone = Standalone(log, self.books)
         self.row_events = 0
 
-    def take(self, number: int, transaction: Transaction) -> None:
-        """Split one transaction, the ``number``-th of its segment.
+    def split(self, transactions: Transactions, chosen: Mask) -> None:
+        """Split the chosen transactions, which get the numbers of their place in the file, counted from 1.
 
-        :raises UnsupportedEvent: it holds something that cannot be carried.
+        :raises UnsupportedEvent: one holds something that cannot be carried. CorruptEvent: something is broken.
         """
-        pieces = self._pieces(transaction)
-        for index, piece in enumerate(pieces):
-            self._emit(
-                piece.database,
-                Piece(number, index, str(transaction.gtid), piece.statement, piece.fence, tuple(piece.events)),
-            )
+        table = transactions.table.copy()
+        table[:, k.T_NUMBER] = np.arange(1, len(table) + 1)
+        self._all(table[chosen], self._log.bytes, self._log.tail)
 
-    def _pieces(self, transaction: Transaction) -> list[_Open]:
-        pieces = _Pieces()
-        stage: list[bytes] = []
-        texts = [self._text(event) for event in transaction.events if event.type == f.QUERY]
-        begun = texts[:1] == [b"BEGIN"]
-        savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
-        for event in transaction.events:
-            if event.type == f.TABLE_MAP:
-                pieces.map(self._table_map(event), event)
-            elif event.type in f.ROWS:
-                table = pieces.add_rows(event)
-                if table is None:
-                    raise self._corrupt(event, "a rows event without its table map")
-                self._count(event, table)
-            elif event.type in f.STATEMENT_CONTEXT:
-                stage.append(event.data)
-            elif event.type == f.QUERY:
-                text = self._text(event)
-                if text in _BRACKETS or (_is_savepoint(text) and not savepoints_matter):
-                    continue
-                query = self._decoded(event)
-                self._refuse_what_cannot_be_carried(event, query)
-                fence = not begun or query.text.endswith(_ATOMIC_CREATE)
-                pieces.done.append(self._statement(query, [*stage, event.data], fence=fence))
-                stage = []
-            elif not (event.type in f.NOT_ABOUT_DATA or event.type == f.XID or event.flags & f.MAY_BE_IGNORED):
-                raise self._unsupported(event, "Relight cannot carry this event")
-        return pieces.done
+    def _all(self, table: k.Table, data: k.Bytes, tail: int) -> None:
+        kinds = np.where(table[:, k.T_KIND] & k.PLAIN, k.PLAIN, table[:, k.T_KIND] & k.PAYLOAD)
+        for first, last in _runs(kinds):
+            run = table[first:last]
+            if kinds[first] == k.PLAIN:
+                self._plain(run, data, tail)
+            elif kinds[first] == k.PAYLOAD:
+                self._packed(run)
+            else:
+                self._one_by_one(run, data, tail)
 
-    def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
-        effect = effect_of(query.sql, query.database)
-        updated = query.updated or ()
-        named = (operation.database for operation in effect.operations)
-        home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
-        if not fence:
-            # A statement-format change runs triggers and functions that only its source could see.
-            self.ties.add(None)
-            reason = "changed by a statement-format event, which does not say how many rows"
-            self.journal.add(Unknown(database, "", reason) for database in (updated or (home,)))
-        else:
-            self.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
-            self.journal.add(effect.operations)
-        return _Open(home, statement=True, fence=fence, events=events)
+    def _plain(self, run: k.Table, data: k.Bytes, tail: int) -> None:
+        events = np.empty((max(_CHUNK // 128, 4096), k.E_COLUMNS), dtype=np.int64)
+        state = np.zeros(4, dtype=np.int64)
+        for first, last in _chunks(run):
+            state[:2] = 0, first
+            while True:
+                code = k.walk_rows(
+                    data, run, int(state[1]), last, tail, self._tables.ids, self._tables.variants, self._tables.mapped,
+                    self._tables.maps, self._tables.known, self._tables.widths, events, state,
+                )  # fmt: skip
+                if code == k.OK:
+                    break
+                if code == k.FULL:
+                    events = np.concatenate([events, np.empty_like(events)])
+                elif code == k.NEW_MAP:
+                    self._learn(data, int(state[2]), tail)
+                else:
+                    raise self._broken(code, data, int(state[2]), tail)
+                state[0] = np.searchsorted(events[: state[0], k.E_TRANSACTION], run[state[1], k.T_NUMBER])
+            self._emit(events[: state[0]], data)
 
-    def _refuse_what_cannot_be_carried(self, event: Event, query: Query) -> None:
-        word = query.text[:9].upper()
-        if word.startswith((b"XA ", b"ROLLBACK")) and not query.text.upper().startswith(b"ROLLBACK TO"):
-            raise self._unsupported(event, f"{query.sql[:40]!r} is not supported yet")
-
-    def _count(self, event: Event, table: TableMap) -> None:
-        self.row_events += 1
-        if event.type in f.UPDATES:
-            return
+    def _learn(self, data: k.Bytes, position: int, tail: int) -> None:
+        event = data[position : position + header_length(data, position) - tail].tobytes()
         try:
-            rows = count_rows(event.type, event.body, table)
+            self._tables.learn(event)
         except (ValueError, IndexError, struct.error) as error:
-            raise self._corrupt(event, str(error)) from None
-        if event.type in f.INSERTS:
-            self.journal.change(table.database, table.table, inserted=rows)
+            raise self._log.error(CorruptEvent, position, f.TABLE_MAP, str(error)) from None
+
+    def _emit(self, events: k.Table, data: k.Bytes) -> None:
+        """Write one chunk: events by table, those of one table in their order."""
+        if not len(events):
             return
-        self.journal.change(table.database, table.table, deleted=rows)
-        if not flags(event.body) & (f.USE_SQL_FOREIGN_KEY | f.NO_FOREIGN_KEY_CHECKS):
-            self.silent_cascades.add((table.database, table.table))
+        places = np.argsort(self._tables.numbers[events[:, k.E_SLOT]], kind="stable")
+        events = events[places]
+        self._chunk += 1
+        self.row_events += len(events)
+        for first, last in _runs(events[:, k.E_SLOT]):
+            self._emit_table(events[first:last], places[first:last], data)
+        self._streams.settle()
 
-    def _table_map(self, event: Event) -> TableMap:
-        body = event.body
-        key = bytes(body)
-        known = self._known_maps.get(key)
-        if known is None:
-            try:
-                known = self._known_maps[key] = read_table_map(body)
-            except (ValueError, IndexError, struct.error) as error:
-                raise self._corrupt(event, str(error)) from None
-        return known
+    def _emit_table(self, events: k.Table, places: k.Longs, data: k.Bytes) -> None:
+        slot = int(events[0, k.E_SLOT])
+        table = self._tables.slots[slot]
+        starts, ends = np.ascontiguousarray(events[:, k.E_START]), np.ascontiguousarray(events[:, k.E_END])
+        offsets = np.cumsum(ends - starts)
+        content = np.empty(int(offsets[-1]), dtype=np.uint8)
+        k.copy_runs(data, starts, ends, content)
+        kinds, rows = events[:, k.E_KIND], events[:, k.E_ROWS]
+        self._streams.of(table.map.database).rows(self._chunk, slot, Rows(
+            table, events[:, k.E_TRANSACTION], places, rows, content, offsets, offsets,
+            full=bool((kinds & k.FULL_ROWS).all()), cascades_logged=bool((kinds & k.CASCADES_LOGGED).all()),
+        ))  # fmt: skip
+        deleted = (kinds & k.DELETE) != 0
+        self.journal.change(
+            *table.name, inserted=int(rows[(kinds & k.INSERT) != 0].sum()), deleted=int(rows[deleted].sum())
+        )
+        if (deleted & ((kinds & k.CASCADES_LOGGED) == 0)).any():
+            self.books.silent_cascades.add(table.name)
 
-    def _text(self, event: Event) -> bytes:
-        try:
-            return query_text(event)
-        except (struct.error, IndexError) as error:
-            raise self._corrupt(event, str(error)) from None
+    def _packed(self, run: k.Table) -> None:
+        """Compressed transactions: unpacked, several at a time, they are like others."""
+        for first, last in _chunks(run):
+            parts: list[bytes] = []
+            for begin, end in run[first:last][:, [k.T_BEGIN, k.T_END]].tolist():
+                for event in self._log.events(begin, end):
+                    if event.type == f.TRANSACTION_PAYLOAD:
+                        parts.append(self._log.unpacked(event))
+                    else:
+                        parts.append(_without_checksum(event))
+            content = np.frombuffer(b"".join(parts), dtype=np.uint8)
+            table = scan_unpacked(self._log, content).table.copy()
+            if len(table) != last - first:
+                raise self._log.error(
+                    CorruptEvent, int(run[first, k.T_BEGIN]), f.TRANSACTION_PAYLOAD, "it holds more than one transaction"
+                )
+            table[:, k.T_NUMBER] = run[first:last, k.T_NUMBER]
+            table[:, k.T_KIND] &= ~k.PAYLOAD
+            self._all(table, content, 0)
 
-    def _decoded(self, event: Event) -> Query:
-        try:
-            return read_query(event)
-        except (struct.error, IndexError, ValueError) as error:
-            raise self._corrupt(event, str(error)) from None
+    def _one_by_one(self, run: k.Table, data: k.Bytes, tail: int) -> None:
+        for begin, end, number in run[:, [k.T_BEGIN, k.T_END, k.T_NUMBER]].tolist():
+            events = tuple(events_in(data, begin, end, tail))
+            pieces = self._standalone.pieces(number, self._name(number), events)
+            self.row_events += sum(event.type in f.ROWS for event in events)
+            self._chunk += 1
+            for database, piece in pieces:
+                self._streams.of(database).piece(self._chunk, piece)
+            self._streams.settle()
 
-    def _corrupt(self, event: Event, why: str) -> BinlogError:
-        return self._log.error(CorruptEvent, event.position, event.type, why)
-
-    def _unsupported(self, event: Event, why: str) -> BinlogError:
-        problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
-        problem.hint = "restore to just before it (--target gtid:...), then look at it with mysqlbinlog"
-        return problem
+    def _broken(self, code: int, data: k.Bytes, position: int, _tail: int) -> Exception:
+        why = "a rows event without its table map" if code == k.NO_MAP else "the event does not fit its table"
+        return self._log.error(CorruptEvent, position, int(data[position + 4]), why)
 
 
-def _is_savepoint(text: bytes) -> bool:
-    return text[:12].upper().startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
+def _without_checksum(event: Event) -> bytes:
+    """An event as it stands among others without checksums: its length says so."""
+    return event.data[:9] + struct.pack("<I", len(event.data)) + event.data[13:]
+
+
+def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where runs of equal values begin and end."""
+    if values.size:
+        bounds = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), values.size]
+        yield from zip(bounds, bounds[1:], strict=False)
+
+
+def _chunks(run: k.Table) -> Iterator[tuple[int, int]]:
+    """Where to cut a run of transactions, so that each portion has about as many bytes as a chunk."""
+    sizes = np.cumsum(run[:, k.T_END] - run[:, k.T_BEGIN])
+    first = 0
+    while first < len(run):
+        done = int(sizes[first - 1]) if first else 0
+        last = max(int(np.searchsorted(sizes, done + _CHUNK)), first + 1)
+        yield first, last
+        first = last
+
+

@@ -109,8 +109,12 @@ class Session:
         )
 
 
-def connect(server: Server, login: Login, *, database: str | None = None, timeout: float = 10) -> Session:
+def connect(
+    server: Server, login: Login, *, database: str | None = None, timeout: float = 10, local_files: bool = False
+) -> Session:  # fmt: skip
     """Open a session: on the server's own machine by its Unix socket where that exists, else by TCP with TLS.
+
+    With ``local_files`` the server may ask for files of this machine (``LOAD DATA LOCAL``).
 
     Servers on different machines often have the same socket path, so a path alone names no server.
 
@@ -124,7 +128,8 @@ def connect(server: Server, login: Login, *, database: str | None = None, timeou
     try:
         connection = pymysql.connect(
             user=login.user, password=login.password, database=database, autocommit=True, charset="utf8mb4",
-            connect_timeout=timeout, client_flag=CLIENT.FOUND_ROWS, max_allowed_packet=2**30, **where,
+            connect_timeout=timeout, client_flag=CLIENT.FOUND_ROWS, max_allowed_packet=2**30,
+            local_infile=local_files, **where,
         )  # fmt: skip
     except pymysql.err.MySQLError as error:
         code = error.args[0] if error.args else 0

@@ -7,10 +7,12 @@ across them, or a statement in the log that names more than one, or whose reach 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 
 from relight.backups.manifest import SnapshotManifest, Value
-from relight.lane.splitter import Tie
+from relight.lane.standalone import Tie
+from relight.lane.writers import MOST_CONNECTIONS
 from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, load_split, write_whole
 from relight.site import Run, Site
@@ -33,7 +35,8 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     folder = run.folder(site.fleet)
     snapshot = load_snapshot_manifest(site.store, plan.snapshot)
     splits = [load_split(folder, s.number) for s in plan.segments]
-    lanes = make_lanes(snapshot, splits, shard=run.shard, most_groups=site.fleet.limits.lane_groups)
+    lanes = make_lanes(snapshot, splits, shard=run.shard, most_groups=site.fleet.limits.lane_groups,
+                       connections=site.fleet.limits.connections or default_connections())  # fmt: skip
     write_whole(lanes_path(folder), lanes.model_dump_json())
     site.progress.say(
         f"{len(lanes.lanes)} lanes in {len(lanes.groups)} tasks: {lanes.transactions} transactions, "
@@ -44,8 +47,10 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     )
 
 
-def make_lanes(snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int) -> Lanes:
-    """Pure: the lanes that snapshot and splits ask for."""
+def make_lanes(
+    snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int, connections: int = 4
+) -> Lanes:  # fmt: skip
+    """Pure: the lanes that snapshot and splits ask for. ``connections`` are shared out among them."""
     splits = list(splits)
     volume: dict[str, int] = {}
     for split in splits:
@@ -53,13 +58,7 @@ def make_lanes(snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, sha
             volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
     known = set(volume) | set(snapshot.databases)
     sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties)])
-    lanes = tuple(
-        Lane(
-            number=number, name="+".join(databases), databases=tuple(databases),
-            bytes=sum(volume[d] for d in databases),
-        )
-        for number, databases in enumerate(sets)
-    )  # fmt: skip
+    lanes = lanes_of(sets, volume, connections)
     end = snapshot.gtids
     for split in splits:
         end = end | split.taken
@@ -68,6 +67,24 @@ def make_lanes(snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, sha
         end_gtids=end, segments=len(splits), transactions=sum(s.transactions for s in splits),
         log_bytes=sum(s.log_bytes for s in splits),
     )  # fmt: skip
+
+
+def lanes_of(sets: Iterable[list[str]], volume: Mapping[str, int], connections: int) -> tuple[Lane, ...]:
+    """A lane for each set of databases; the larger its part of all bytes, the more connections it gets."""
+    sizes = [(databases, sum(volume[d] for d in databases)) for databases in sets]
+    total = sum(size for _, size in sizes) or 1
+    return tuple(
+        Lane(
+            number=number, name="+".join(databases), databases=tuple(databases), bytes=size,
+            connections=min(max(round(connections * size / total), 1), MOST_CONNECTIONS),
+        )
+        for number, (databases, size) in enumerate(sizes)
+    )  # fmt: skip
+
+
+def default_connections() -> int:
+    """How many connections this machine's cores keep busy."""
+    return max(2 * (os.cpu_count() or 1), 4)
 
 
 def foreign_key_ties(snapshot: SnapshotManifest) -> list[Tie]:
