@@ -190,7 +190,9 @@ class Splitter:
 
     def _unsupported(self, event: Event, why: str) -> BinlogError:
         problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
-        problem.hint = "restore to just before it (--target gtid:...), then look at it with mysqlbinlog"
+        problem.hint = (
+            "look at it with mysqlbinlog, which shows its GTID; restore to just before it: --target before:UUID:N"
+        )
         return problem
 
 
