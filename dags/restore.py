@@ -10,6 +10,9 @@ life on the machine itself and refuses if it finds any. An existing data directo
 **Trigger it** with the shard, the point to restore to, and the mode: `promote` opens the shard at the
 end; `rehearse` rebuilds it on the scratch server, and tears that down again.
 
+The point is one of `latest`; `time`; `gtid` (up to that transaction, itself included); `before` (up to it, itself
+not included: just before a `DROP TABLE`); `position` (of a binary log file, as `mysqlbinlog` shows it behind `# at`).
+
 | task | if it fails |
 | --- | --- |
 | `check` | the request makes no sense, or another run is at work on this server: its log says which |

@@ -22,6 +22,11 @@ Interval = tuple[int, int]
 MAX_NUMBER = 2**63 - 2
 
 
+def is_server_uuid(text: str) -> bool:
+    """Whether the text is a server's UUID as MySQL writes it, in small letters."""
+    return bool(_UUID.match(text))
+
+
 @dataclass(frozen=True, order=True)
 class Gtid:
     """One transaction: the stream it belongs to (server UUID, with ``:tag`` where there is one)
@@ -129,7 +134,7 @@ def _parse_part(part: str, whole: str) -> Iterator[tuple[str, Interval]]:
         )  # fmt: skip
 
     uuid, *rest = (item.strip() for item in part.split(":"))
-    if not _UUID.match(uuid):
+    if not is_server_uuid(uuid):
         raise malformed(f"{uuid!r} is not a server UUID")
     if not rest:
         raise malformed(f"no transaction number after {uuid}")

@@ -24,6 +24,9 @@ EVERY = "every shard"
 
 MODES = ("promote", "rehearse")
 
+VALUES = {"time": "time", "gtid": "GTID", "before": "GTID", "position": "position"}
+"""The kinds of target that need a value, and what it is."""
+
 
 def shard_names() -> list[str]:
     """The shards of the fleet file, for the form; none while there is no usable fleet file, so that
@@ -47,12 +50,15 @@ def target_params() -> dict[str, Param]:
     """Where to restore to."""
     return {
         "target_kind": Param(
-            "latest", type="string", enum=["latest", "time", "gtid"], title="Restore to",
-            description="The newest point that the store holds, a time, or a transaction.",
+            "latest", type="string", enum=["latest", *VALUES], title="Restore to",
+            description="latest: the newest point that the store holds. time: what was committed at or before it. "
+            "gtid: up to that transaction, itself included. before: up to it, itself not included. "
+            "position: what begins before that position of a binary log file.",
         ),
         "target_value": Param(
-            "", type="string", title="Time or GTID",
-            description="For a time like 2026-11-22T19:00:00Z, for a GTID like UUID:N; empty for latest.",
+            "", type="string", title="Time, GTID or position",
+            description="Empty for latest. For time like 2026-11-22T19:00:00Z, for gtid and before like UUID:N, "
+            "for position like binlog.000003:4711 or UUID/binlog.000003:4711.",
         ),
     }  # fmt: skip
 
@@ -99,14 +105,15 @@ def read_request(
 
 def read_target(kind: str, value: str) -> Target:
     """The target of the two form fields. :raises TargetError: they do not make one."""
-    value = value.strip()
+    value = value.strip().removeprefix(f"{kind}:")  # as the command line and the hints of errors write it
     if kind == "latest" and value:
         raise TargetError(
             "a value without a use", on=value, why="the target is 'latest', which takes no value",
-            hint="choose 'time' or 'gtid', or leave the value empty",
+            hint=f"choose one of {', '.join(VALUES)}, or leave the value empty",
         )  # fmt: skip
-    if kind != "latest" and not value:
-        raise TargetError(f"no {kind} given", on="target_value", hint=f"say which {kind}, or choose 'latest'")
+    if kind in VALUES and not value:
+        wanted = VALUES[kind]
+        raise TargetError(f"no {wanted} given", on="target_value", hint=f"say which {wanted}, or choose 'latest'")
     return Target.parse(f"{kind}:{value}" if value else kind)
 
 

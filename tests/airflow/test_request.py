@@ -30,6 +30,29 @@ def test_a_time_is_taken_with_its_zone() -> None:
     assert str(run.target) == "time:2026-11-22T17:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("gtid", "3e11fa47-71ca-11e1-9e33-c80aa9429562:7"),
+        ("before", "3e11fa47-71ca-11e1-9e33-c80aa9429562:7"),
+        ("before", "3e11fa47-71ca-11e1-9e33-c80aa9429562:night:7"),
+        ("position", "binlog.000003:4711"),
+        ("position", "3e11fa47-71ca-11e1-9e33-c80aa9429562/binlog.000003:4711"),
+    ],
+)
+def test_a_place_in_the_log_is_taken_as_typed_or_as_pasted_from_the_command_line(kind: str, value: str) -> None:
+    assert str(read(target_kind=kind, target_value=f" {value} ").target) == f"{kind}:{value}"
+    assert str(read(target_kind=kind, target_value=f"{kind}:{value}").target) == f"{kind}:{value}"
+
+
+def test_the_form_offers_every_kind_of_target() -> None:
+    from relight.planning.target import Target
+    from relight_airflow.request import target_params
+
+    kinds = Target.model_json_schema()["properties"]["kind"]["enum"]
+    assert target_params()["target_kind"].schema["enum"] == kinds
+
+
 def test_an_unknown_shard_is_refused_with_those_there_are() -> None:
     with pytest.raises(FleetError, match="shard-1, shard-2"):
         read(shard="shard-9")
@@ -45,6 +68,13 @@ def test_an_unknown_shard_is_refused_with_those_there_are() -> None:
         ("time", "2026-11-22T19:00:00"),
         ("time", "3e11fa47-71ca-11e1-9e33-c80aa9429562:7"),
         ("gtid", "2026-11-22T19:00:00Z"),
+        ("before", ""),
+        ("before", "binlog.000003:4711"),
+        ("position", ""),
+        ("position", "binlog.000003"),
+        ("position", "3e11fa47-71ca-11e1-9e33-c80aa9429562:7:"),
+        ("latest", "latest:x"),
+        ("behind", "binlog.000003:4711"),
     ],
 )
 def test_kind_and_value_that_do_not_go_together_are_refused(kind: str, value: str) -> None:

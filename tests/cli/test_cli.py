@@ -111,6 +111,11 @@ def test_an_unknown_shard_is_told_which_ones_there_are(relight: Relight, command
         ("plan", "gtid:42", "malformed GTID"),
         ("plan", f"gtid:{GTID}-5", "not a single GTID"),
         ("plan", f"gtid:{GTID}", "no log in the store holds the transaction"),
+        ("plan", "before:42", "malformed GTID"),
+        ("plan", f"before:{GTID}", "no log in the store holds the transaction"),
+        ("restore", "position:binlog.000001:3", "the first event of a log file lies at 4"),
+        ("plan", "position:binlog.000001", "not a position of a binary log"),
+        ("plan", "position:binlog.999999:4711", "the store has no log file of that name"),
     ],
 )
 def test_a_target_that_is_none_or_out_of_reach_is_refused(
@@ -183,6 +188,13 @@ def test_wrong_usage_ends_with_2_and_says_how_it_is_used(relight: Relight, argum
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: relight" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "restore"])
+def test_help_shows_every_kind_of_target(relight: Relight, command: str) -> None:
+    shown = relight(command, "--help", COLUMNS="200").stdout
+    for kind in ("latest", "time:", "gtid:", "before:", "position:"):
+        assert kind in shown
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("restore", "--help")])

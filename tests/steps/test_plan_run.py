@@ -206,6 +206,19 @@ def test_the_commands_show_tables_to_people(relight: Relight) -> None:
     assert "would be lost now" in relight("backup", "logs", "shard-1").stdout
 
 
+def test_a_plan_that_ends_inside_a_file_is_shown_with_what_is_known_of_its_end(
+    relight: Relight, backed_up: Site
+) -> None:
+    last = load_catalog(backed_up.store, "shard-1").segments[-1]
+    gtid = next(iter(last.gtids))
+    for target in (f"before:{gtid}", f"position:{last.file}:200"):
+        shown = relight("plan", "shard-1", "--target", target)
+        assert shown.returncode == 0, shown.stderr
+        assert target in shown.stdout
+        assert "at the latest" in shown.stdout
+        assert "up to the target" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [

@@ -11,7 +11,7 @@ import typer
 from relight.cli import backup, bench, demo, lab, planning
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
-from relight.planning.target import Target
+from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
@@ -37,7 +37,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 @app.command()
 def restore(
     shard: Annotated[str, typer.Argument(help="The shard to bring back.")],
-    target: Annotated[str, typer.Option(help="latest, time:2026-11-22T19:00:00Z or gtid:UUID:N")] = "latest",
+    target: Annotated[str, typer.Option(help=FORMS)] = "latest",
     mode: Annotated[
         Literal["promote", "rehearse"],
         typer.Option(help="rehearse restores onto the scratch server and never promotes"),

@@ -18,7 +18,7 @@ from relight.cli.tables import console, size
 from relight.lane.modes import PlannedMode, planned_modes
 from relight.planning.plan import Plan, load_snapshot_manifest
 from relight.planning.resolve import make_plan
-from relight.planning.target import Target
+from relight.planning.target import FORMS, Target
 from relight.planning.unreachable import at, text_of
 from relight.site import Run
 
@@ -48,7 +48,7 @@ def catalog(
 
 def plan(
     shard: Annotated[str, typer.Argument(help="The shard.", show_default=False)],
-    target: Annotated[str, typer.Option(help="latest, time:2026-11-22T19:00:00Z or gtid:UUID:N")] = "latest",
+    target: Annotated[str, typer.Option(help=FORMS)] = "latest",
     mode: Annotated[
         Literal["promote", "rehearse"], typer.Option(help="Which server is rebuilt: the shard's source, or its scratch")
     ] = "promote",
@@ -104,7 +104,7 @@ def _show_plan(made: Plan, mode: str, server: str) -> None:
     snapshot = made.snapshot
     facts.add_row("shard", made.shard)
     facts.add_row("target", str(made.target))
-    facts.add_row("reaches", _short(made.reaches))
+    facts.add_row("reaches", _reaches(made))
     facts.add_row("onto", f"{server}, {'to be promoted' if mode == 'promote' else 'a rehearsal, never promoted'}")
     facts.add_row("snapshot", f"{snapshot.id} of {_short(snapshot.taken_at)}, {size(snapshot.data_bytes)}")
     facts.add_row("download", size(made.download_bytes))
@@ -119,6 +119,12 @@ def _show_plan(made: Plan, mode: str, server: str) -> None:
     show(table)
     for note in made.notes:
         show(f"note: {note}", soft_wrap=True)
+
+
+def _reaches(made: Plan) -> str:
+    """A transaction or a position inside a file is found when the file is read; until then its last commit is told."""
+    inside = made.target.kind != "time" and any(planned.last for planned in made.segments)
+    return f"{_short(made.reaches)} at the latest" if inside else _short(made.reaches)
 
 
 def _show_modes(modes: list[PlannedMode]) -> None:

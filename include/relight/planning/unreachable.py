@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import Chain
+from relight.backups.manifest import SegmentManifest
 from relight.errors import GapError, ObjectMissing, TargetError
 from relight.planning.target import Target
 
@@ -16,6 +17,27 @@ def before_first(target: Target, first: CatalogSnapshot) -> TargetError:
         "the target lies before the first snapshot", on=str(target),
         why=f"the first one was taken at {text_of(first.reference.taken_at)}",
         hint=f"the nearest reachable point: {at(first.reference.taken_at)}",
+    )  # fmt: skip
+
+
+def not_before_file(target: Target, segment: SegmentManifest, first: CatalogSnapshot) -> TargetError:
+    """Even the oldest snapshot ``first`` may hold what lies behind a position in ``segment``."""
+    held, taken = first.reference.gtids - segment.previous_gtids, text_of(first.reference.taken_at)
+    return TargetError(
+        "no snapshot is known to lie before the position", on=str(target),
+        why=f"the first one, taken at {taken}, holds {held.count()} transactions that were not there when "
+        f"{segment.file} of {segment.server_uuid} began, and only the file itself tells on which side of the position "
+        f"they lie: {held}",
+        hint="mysqlbinlog shows the GTID at that position, and --target before:UUID:N needs no such snapshot; "
+        f"the nearest point that is certain: {at(first.reference.taken_at)}",
+    )  # fmt: skip
+
+
+def segment_gone(segment: SegmentManifest, reaches: datetime) -> ObjectMissing:
+    """A segment on the way has a manifest, and its object is not there."""
+    return ObjectMissing(
+        "a segment is gone", on=segment.key, why=f"its manifest says that it holds {segment.gtids}",
+        hint=f"the last reachable point before it: {at(reaches)}",
     )  # fmt: skip
 
 
@@ -38,7 +60,7 @@ def gap(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Targe
 
 def unknown(catalog: Catalog, snapshot: CatalogSnapshot, chain: Chain, target: Target) -> TargetError:
     """Nothing in the catalog knows the transaction."""
-    stream = target.gtid.stream
+    stream = (target.before if target.kind == "before" else target.gtid).stream
     sets = [*(s.gtids for s in catalog.segments), *(s.reference.gtids for s in catalog.snapshots)]
     known = [spans[-1][1] for gtids in sets if (spans := gtids.streams.get(stream))]
     return TargetError(

@@ -144,11 +144,25 @@ def _wanted(log: LogFile, target: Target, planned: PlannedSegment) -> Iterator[T
 
     The file is read to its end even behind the target, so that a cut or corrupt file is noticed.
     """
+    lies_behind = _behind(target) if planned.last else None
     reached = False
     for transaction in transactions(log):
-        if planned.last and target.kind == "time" and transaction.committed > target.time:
-            reached = True
+        reached = reached or (lies_behind is not None and lies_behind(transaction))
         if not reached and transaction.gtid in planned.take:
             yield transaction
         if planned.last and target.kind == "gtid" and transaction.gtid == target.gtid:
             reached = True
+
+
+def _behind(target: Target) -> Callable[[Transaction], bool]:
+    """Tells of a transaction whether the target leaves it out, and with it all that follow."""
+    if target.kind == "time":
+        time = target.time
+        return lambda transaction: transaction.committed > time
+    if target.kind == "before":
+        unwanted = target.before
+        return lambda transaction: transaction.gtid == unwanted
+    if target.kind == "position":
+        offset = target.position.offset
+        return lambda transaction: transaction.position >= offset
+    return lambda _: False  # of a GTID target the transaction itself is wanted still

@@ -50,7 +50,12 @@ def segments(shard: str, server_uuid: str = "") -> str:
 
 def segment(shard: str, server_uuid: str, file: str, log_sha256: str) -> str:
     """A compressed binary log. Its own digest is part of the name, since file names repeat."""
-    return f"{segments(shard, server_uuid)}{file}.{log_sha256[:8]}.zst"
+    return f"{segments(shard, server_uuid)}{stored_name(file, log_sha256)}.zst"
+
+
+def stored_name(file: str, log_sha256: str) -> str:
+    """``binlog.000003.1a2b3c4d``: tells logs of one server apart that had the same file name."""
+    return f"{file}.{log_sha256[:8]}"
 
 
 def segment_manifest(segment_key: str) -> str:
