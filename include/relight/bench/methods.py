@@ -22,7 +22,7 @@ from relight.lane.applier import LaneApplier
 from relight.run_files import Lane, SplitResult
 from relight.server.session import Session, connect
 from relight.steps.lanes import tie
-from relight.steps.split import split_log
+from relight.lane.split_log import split_log
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ def moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def micros(time: datetime) -> int:
+    """A time as microseconds since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 def uuid_text(high: int, low: int) -> str:
     """A UUID from its halves, as signed numbers of 64 bits."""
     return str(uuid.UUID(bytes=struct.pack(">qq", high, low)))

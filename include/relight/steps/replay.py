@@ -8,12 +8,12 @@ the first transaction that is not there.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
+from relight.lane.segments import lane_segment
 from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
 from relight.server import mysqld
 from relight.site import Run, Site
@@ -25,7 +25,8 @@ class ReplaySummary(Value):
 
     number: int
     label: str
-    transactions: int
+    in_order_again: int
+    """How often changes could not be written as planned and were applied in the order of the log."""
     bytes: int
     seconds: float
 
@@ -44,32 +45,33 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     with mysqld.start(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
         lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])
-    transactions = 0
+    in_order_again = 0
     blocked: LaneBlocked | None = None
     for lane in group.lanes:
         try:
-            transactions += _replay_lane(site, run, lanes, lanes.lanes[lane])
+            in_order_again += _replay_lane(site, run, lanes, lanes.lanes[lane])
         except LaneBlocked as waiting:
             blocked = waiting  # what it waits for may be in this very group
     if blocked is not None:
         raise blocked
     seconds = time.monotonic() - started
-    site.progress.say(f"replayed {group.label}: {transactions} transactions in {seconds:.1f} s")
+    site.progress.say(f"replayed {group.label}: {group.bytes / 1e6:.1f} MB of log in {seconds:.1f} s")
     return ReplaySummary(
-        number=number, label=group.label, transactions=transactions, bytes=group.bytes, seconds=round(seconds, 3)
+        number=number, label=group.label, in_order_again=in_order_again, bytes=group.bytes,
+        seconds=round(seconds, 3),
     )
 
 
 def _replay_lane(site: Site, run: Run, lanes: Lanes, lane: Lane) -> int:
+    """Gives how often something could not be written as planned and was applied in order."""
     folder = run.folder(site.fleet)
     site.progress.start(lane.name, lane.bytes)
     with LaneApplier(run.server(site.fleet), site.admin, lane, site.fleet.limits) as applier:
-        return applier.replay(
-            ((number, _stream_files(folder, number, lane)) for number in range(lanes.segments)),
+        applier.replay(
+            (
+                lane_segment(split_folder(folder, number), load_split(folder, number), lane.databases)
+                for number in range(lanes.segments)
+            ),
             lambda size: site.progress.advance(lane.name, size),
         )
-
-
-def _stream_files(folder: Path, number: int, lane: Lane) -> list[Path]:
-    streams = load_split(folder, number).streams
-    return [split_folder(folder, number) / s.file for s in streams if s.database in lane.databases]
+        return applier.in_order_again

@@ -11,21 +11,20 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import zstandard
 
 from relight.backups.manifest import SegmentManifest, Value
-from relight.binlog.reader import LogFile, open_log
-from relight.binlog.transactions import Transaction, transactions
+from relight.binlog.gtid_events import micros
+from relight.binlog.scan import Mask, Transactions
 from relight.errors import ObjectCorrupt
-from relight.gtid import Gtid, GtidSet
-from relight.lane.splitter import Splitter
-from relight.lane.stream import Piece, StreamWriter
+from relight.gtid import GtidSet
+from relight.lane.split_log import split_log
 from relight.planning.plan import PlannedSegment, load_plan
 from relight.planning.target import Target
-from relight.run_files import SplitResult, StreamInfo, load_split, split_folder
+from relight.run_files import load_split, split_folder
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -54,7 +53,10 @@ def split_segment(site: Site, run: Run, number: int) -> SplitSummary:
         started = time.monotonic()
         with _scratch(folder) as scratch:
             log = _fetched(site, planned.segment, scratch)
-            result = split_log(log, number, scratch, lambda opened: _wanted(opened, plan.target, planned))
+            result = split_log(
+                log, number, scratch, lambda found: chosen(found, plan.target, planned), name=planned.segment.file,
+                may_be_cut=number == len(plan.segments) - 1,
+            )  # fmt: skip
             log.unlink()
             result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
             (scratch / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
@@ -108,61 +110,25 @@ def _fetched(site: Site, segment: SegmentManifest, scratch: Path) -> Path:
     return log
 
 
-def split_log(
-    path: Path, number: int, folder: Path, wanted: Callable[[LogFile], Iterator[Transaction]] = transactions
-) -> SplitResult:  # fmt: skip
-    """Split one log file: stream files in ``folder``, and what was found. ``wanted`` picks the transactions."""
-    writers: dict[str, StreamWriter] = {}
-    with open_log(path) as log, contextlib.ExitStack() as closing:
-
-        def emit(database: str, piece: Piece) -> None:
-            if database not in writers:
-                writer = StreamWriter(folder / f"{len(writers):05d}.stream", log.format.plain)
-                writers[database] = writer
-                closing.callback(writer.close)
-            writers[database].write(piece)
-
-        splitter = Splitter(log, emit)
-        taken: list[Gtid] = []
-        for ordinal, transaction in enumerate(wanted(log), start=1):
-            splitter.take(ordinal, transaction)
-            taken.append(transaction.gtid)
-        size = log.size
-    streams = (
-        StreamInfo(database=d, file=w.path.name, bytes=w.bytes, transactions=w.transactions) for d, w in writers.items()
-    )
-    return SplitResult(
-        number=number, taken=GtidSet.of(taken), transactions=len(taken), row_events=splitter.row_events,
-        log_bytes=size, streams=tuple(streams), ties=tuple(sorted(splitter.ties, key=str)),
-        operations=splitter.journal.operations(),
-        silent_cascades=tuple(sorted(splitter.silent_cascades)), seconds=0,
-    )  # fmt: skip
+def chosen(transactions: Transactions, target: Target, planned: PlannedSegment) -> Mask:
+    """The transactions that the plan takes from a file, up to the target where it lies in it."""
+    take = transactions.among(planned.take)
+    if planned.last:
+        take[_end(transactions, target) :] = False
+    return take
 
 
-def _wanted(log: LogFile, target: Target, planned: PlannedSegment) -> Iterator[Transaction]:
-    """The transactions that the plan takes from the file, up to the target where it lies here.
-
-    The file is read to its end even behind the target, so that a cut or corrupt file is noticed.
-    """
-    lies_behind = _behind(target) if planned.last else None
-    reached = False
-    for transaction in transactions(log):
-        reached = reached or (lies_behind is not None and lies_behind(transaction))
-        if not reached and transaction.gtid in planned.take:
-            yield transaction
-        if planned.last and target.kind == "gtid" and transaction.gtid == target.gtid:
-            reached = True
-
-
-def _behind(target: Target) -> Callable[[Transaction], bool]:
-    """Tells of a transaction whether the target leaves it out, and with it all that follow."""
+def _end(transactions: Transactions, target: Target) -> int:
+    """How many transactions of the file come before the target's end."""
     if target.kind == "time":
-        time = target.time
-        return lambda transaction: transaction.committed > time
-    if target.kind == "before":
-        unwanted = target.before
-        return lambda transaction: transaction.gtid == unwanted
+        return _first(transactions.commit_times > micros(target.time))
     if target.kind == "position":
-        offset = target.position.offset
-        return lambda transaction: transaction.position >= offset
-    return lambda _: False  # of a GTID target the transaction itself is wanted still
+        return _first(transactions.begins >= target.position.offset)
+    if target.kind == "before":
+        return _first(transactions.among(GtidSet.of([target.before])))
+    return _first(transactions.among(GtidSet.of([target.gtid]))) + 1
+
+
+def _first(mask: Mask) -> int:
+    """The number of the first that is set, or of all."""
+    return int(mask.argmax()) if mask.any() else len(mask)

@@ -211,7 +211,7 @@ def _history_problems(site: Site, run: Run, lanes: Lanes) -> list[str]:
         problems.append(f"history: the server executed {executed - plan.snapshot.gtids} by itself")
     for lane in lanes.lanes:
         state = states.get(lane.name)
-        if state is None or not state.complete:
+        if state is None or not state.finished:
             done = state.bytes_done if state else 0
             problems.append(f"lane {lane.name}: {done} of {lane.bytes} bytes replayed")
     return problems
