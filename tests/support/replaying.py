@@ -13,12 +13,13 @@ from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
+from relight.lane.segments import lane_segment
+from relight.lane.split_log import split_log
 from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
 from relight.server.session import Session, connect
 from relight.server.table_checksums import checksums
 from relight.steps.lanes import make_lanes
-from relight.steps.split import split_log
 from tests.support.servers import Servers
 
 
@@ -32,19 +33,21 @@ class Replayed:
     splits: list[SplitResult]
     lanes: Lanes
     limits: Limits = field(default_factory=Limits)
+    use_net: bool = True
 
     def lane(self, lane: Lane) -> int:
-        """Replay one lane from where it is."""
+        """Replay one lane from where it is. Gives how often its plan could not be kept."""
         with connect(self.server, self.admin) as session:
             session.run("SET SESSION sql_log_bin = 0")
             lane_progress.create_table(session)
             lane_progress.enter(session, [lane])
 
-        def files(split: SplitResult) -> list[Path]:
-            return [self.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
-
-        with LaneApplier(self.server, self.admin, lane, self.limits) as applier:
-            return applier.replay(((split.number, files(split)) for split in self.splits), lambda _: None)
+        with LaneApplier(self.server, self.admin, lane, self.limits, use_net=self.use_net) as applier:
+            applier.replay(
+                [lane_segment(self.folder / str(split.number), split, lane.databases) for split in self.splits],
+                lambda _: None,
+            )
+            return applier.in_order_again
 
     def all(self) -> None:
         """Replay every lane."""

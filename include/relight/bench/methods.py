@@ -3,13 +3,12 @@ the last commit, on a server of its own that was copied from the same base."""
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
+from relight.lane.segments import lane_segment
+from relight.lane.split_log import split_log
 from relight.run_files import Lane, SplitResult
 from relight.server.session import Session, connect
-from relight.steps.lanes import tie
-from relight.lane.split_log import split_log
+from relight.steps.lanes import default_connections, lanes_of, tie
 
 
 @dataclass(frozen=True)
@@ -84,44 +84,32 @@ def _wait(session: Session, gtids: GtidSet) -> None:
 
 def relight(job: Job, *, use_net: bool) -> None:
     """Relight: split by database, lanes side by side; every table in order, or as planned."""
+    folder = job.folder
+    with ThreadPoolExecutor(job.processes) as pool:
+        splits = list(pool.map(_split, job.logs, range(len(job.logs)), [folder] * len(job.logs)))
+    volume: Counter[str] = Counter()
+    for split in splits:
+        volume.update({stream.database: stream.bytes for stream in split.streams})
+    sets = tie(volume, volume, [t for split in splits for t in split.ties])
+    lanes = lanes_of(sets, volume, default_connections())
     with connect(job.server, job.login) as session:
         session.run("SET SESSION sql_log_bin = 0")
         lane_progress.create_table(session)
-    with ProcessPoolExecutor(job.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        splits = list(pool.map(_split, job.logs, range(len(job.logs)), [job.folder] * len(job.logs)))
-        lanes = _lanes(splits)
-        with connect(job.server, job.login) as session:
-            session.run("SET SESSION sql_log_bin = 0")
-            lane_progress.enter(session, lanes)
-        list(pool.map(_replay, [(job, lane, splits, use_net) for lane in lanes]))
+        lane_progress.enter(session, lanes)
+
+    def replay(lane: Lane) -> None:
+        with LaneApplier(job.server, job.login, lane, Limits(), use_net=use_net) as lane_applier:
+            segments = [lane_segment(folder / str(split.number), split, lane.databases) for split in splits]
+            lane_applier.replay(segments, lambda _: None)
+
+    with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
+        list(pool.map(replay, lanes))
 
 
 def _split(log: Path, number: int, folder: Path) -> SplitResult:
     place = folder / str(number)
     place.mkdir(parents=True)
     return split_log(log, number, place)
-
-
-def _lanes(splits: Sequence[SplitResult]) -> list[Lane]:
-    volume: dict[str, int] = {}
-    for split in splits:
-        for stream in split.streams:
-            volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
-    sets = tie(volume, volume, [t for split in splits for t in split.ties])
-    return [
-        Lane(number=n, name="+".join(s), databases=tuple(s), bytes=sum(volume[d] for d in s))
-        for n, s in enumerate(sets)
-    ]  # fmt: skip
-
-
-def _replay(work: tuple[Job, Lane, list[SplitResult], bool]) -> None:
-    job, lane, splits, use_net = work
-    with LaneApplier(job.server, job.login, lane, Limits(), use_net=use_net) as lane_applier:
-        lane_applier.replay(((split.number, _files(job, split, lane)) for split in splits), lambda _: None)
-
-
-def _files(job: Job, split: SplitResult, lane: Lane) -> list[Path]:
-    return [job.folder / str(split.number) / s.file for s in split.streams if s.database in lane.databases]
 
 
 def timed(job: Job, name: str) -> float:

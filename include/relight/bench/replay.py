@@ -28,6 +28,7 @@ METHODS = ("pipe", "applier_4", "applier_8", "ordered", "planned")
 _OPTIONS = {
     # The same for every method: nothing is flushed per commit, nothing is written twice.
     "innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-doublewrite": "OFF",
+    "innodb-change-buffering": "none",
     "innodb-buffer-pool-size": "2G", "innodb-redo-log-capacity": "2G", "max-binlog-size": "64M",
     "event-scheduler": "OFF", "relay-log-recovery": "OFF", "relay-log-purge": "OFF", "skip-replica-start": "ON",
     "replica-parallel-workers": "4",

@@ -82,12 +82,21 @@ EXISTED, EXISTS = 1, 2
 S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_AT, S_COLUMNS = range(7)
 
 _G_GTID, _G_TAGGED, _G_ANONYMOUS = f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID
-_QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = f.QUERY, f.STOP, f.ROTATE, f.XID, f.TABLE_MAP, f.TRANSACTION_PAYLOAD
+_QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
+    f.QUERY,
+    f.STOP,
+    f.ROTATE,
+    f.XID,
+    f.TABLE_MAP,
+    f.TRANSACTION_PAYLOAD,
+)
 _WRITE_V1, _UPDATE_V1, _DELETE_V1 = f.WRITE_ROWS_V1, f.UPDATE_ROWS_V1, f.DELETE_ROWS_V1
 _WRITE_2, _UPDATE_2, _DELETE_2, _PARTIAL = f.WRITE_ROWS, f.UPDATE_ROWS, f.DELETE_ROWS, f.PARTIAL_UPDATE_ROWS
 _HEADER, _IGNORABLE_FLAG = f.HEADER_SIZE, f.MAY_BE_IGNORED
 _STATEMENT_END, _NO_CHECKS, _SQL_KEYS = f.STATEMENT_END, f.NO_FOREIGN_KEY_CHECKS, f.USE_SQL_FOREIGN_KEY
-_USUAL_FLAGS = f.STATEMENT_END | f.NO_FOREIGN_KEY_CHECKS | f.USE_SQL_FOREIGN_KEY | f.RELAXED_UNIQUE_CHECKS | f.COMPLETE_ROWS
+_USUAL_FLAGS = (
+    f.STATEMENT_END | f.NO_FOREIGN_KEY_CHECKS | f.USE_SQL_FOREIGN_KEY | f.RELAXED_UNIQUE_CHECKS | f.COMPLETE_ROWS
+)
 _PARTITION_INFO = f.EXTRA_PARTITION
 
 _MEANINGLESS = np.zeros(256, dtype=np.uint8)
@@ -120,7 +129,8 @@ def crc32(data: Bytes, start: int, end: int) -> int:
     while p + 8 <= end:
         a = crc ^ (uint32(data[p]) | uint32(data[p + 1]) << 8 | uint32(data[p + 2]) << 16 | uint32(data[p + 3]) << 24)
         crc = (
-            _CRC[1792 + (a & 0xFF)] ^ _CRC[1536 + (a >> 8 & 0xFF)] ^ _CRC[1280 + (a >> 16 & 0xFF)] ^ _CRC[1024 + (a >> 24)]
+            _CRC[1792 + (a & 0xFF)] ^ _CRC[1536 + (a >> 8 & 0xFF)]
+            ^ _CRC[1280 + (a >> 16 & 0xFF)] ^ _CRC[1024 + (a >> 24)]
             ^ _CRC[768 + data[p + 4]] ^ _CRC[512 + data[p + 5]] ^ _CRC[256 + data[p + 6]] ^ _CRC[data[p + 7]]
         )  # fmt: skip
         p += 8
@@ -131,7 +141,7 @@ def crc32(data: Bytes, start: int, end: int) -> int:
 
 
 @njit(nogil=True)
-def _number(data, position, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _number(data, position, size):
     value = int64(0)
     for i in range(size):
         value |= int64(data[position + i]) << (8 * i)
@@ -139,7 +149,12 @@ def _number(data, position, size):  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @njit(nogil=True)
-def _query_text(data, body, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _is_rows(event):
+    return _WRITE_V1 <= event <= _DELETE_V1 or _WRITE_2 <= event <= _DELETE_2 or event == _PARTIAL
+
+
+@njit(nogil=True)
+def _query_text(data, body, end):
     """Where the text of a query event begins; BAD_QUERY when that would be behind its end."""
     if body + 13 > end:
         return int64(BAD_QUERY)
@@ -148,7 +163,7 @@ def _query_text(data, body, end):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 
 @njit(nogil=True)
-def _is_text(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _is_text(data, start, end, word):
     if end - start != len(word):
         return False
     for i in range(len(word)):
@@ -161,7 +176,7 @@ _BEGIN, _COMMIT, _ROLLBACK = (np.frombuffer(word, dtype=np.uint8) for word in (b
 
 
 @njit(nogil=True)
-def _read_gtid(data, body, end, timestamp, row):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _read_gtid(data, body, end, timestamp, row):
     """Identity and commit time of a GTID event of version 1 (``Gtid_event``)."""
     if end - body < 25:
         return int64(BAD_GTID)
@@ -184,13 +199,13 @@ def _read_gtid(data, body, end, timestamp, row):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _close(out, count, head, end, plain, kind):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _close(out, count, head, end, plain, kind):
     out[count, T_BEGIN], out[count, T_END] = head, end
     out[count, T_KIND] = kind | (PLAIN if plain else 0)
 
 
 @njit(int64(_READ, int64, int64, int64, boolean, _TABLE, _STATE), nogil=True, cache=True)
-def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Table, state: Longs) -> int:  # noqa: C901, PLR0912, PLR0915
+def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Table, state: Longs) -> int:
     """Check every event from ``position`` on, and list the transactions.
 
     :param tail: bytes of checksum behind each event: 4 or 0. ``verify``: whether to check them.
@@ -282,7 +297,7 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         elif event == _PAYLOAD:
             kind |= PAYLOAD
             plain, complete = False, True
-        elif event == _TABLE_MAP or (_WRITE_V1 <= event <= _DELETE_V1) or (_WRITE_2 <= event <= _DELETE_2) or event == _PARTIAL:
+        elif event == _TABLE_MAP or _is_rows(event):
             plain = plain and begun
         elif not (_MEANINGLESS[event] or flags & _IGNORABLE_FLAG):
             # Whoever looks at the transaction more closely decides; only statement context does not end one.
@@ -305,12 +320,12 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
 
 
 @njit(nogil=True)
-def _is_null(data, image, column):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _is_null(data, image, column):
     return data[image + (column >> 3)] >> (column & 7) & 1
 
 
 @njit(nogil=True)
-def _full_image_end(data, image, end, widths):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _full_image_end(data, image, end, widths):
     """Where a row image with every column ends; BROKEN when that would be behind ``end``."""
     columns = widths.size
     p = image + (columns + 7) // 8
@@ -332,7 +347,7 @@ def _full_image_end(data, image, end, widths):  # type: ignore[no-untyped-def]  
 
 
 @njit(nogil=True)
-def _image_end(data, image, end, widths, present):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _image_end(data, image, end, widths, present):
     """The same for an image with the columns that the bitmap at ``present`` has."""
     columns = int64(0)
     for column in range(widths.size):
@@ -361,7 +376,7 @@ def _image_end(data, image, end, widths, present):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True)
-def _packed(data, position, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _packed(data, position, end):
     """A length-encoded number, and the position behind it; a negative position when it is cut."""
     if position >= end:
         return int64(0), int64(BROKEN)
@@ -375,7 +390,7 @@ def _packed(data, position, end):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 
 @njit(nogil=True)
-def _rows_head(data, event, body, end, columns):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _rows_head(data, event, body, end, columns):
     """Of a rows event: its kind, where its column bitmaps begin and where its rows begin (BROKEN: it does not fit)."""
     kind = int64(0)
     if event in (_WRITE_V1, _WRITE_2):
@@ -418,7 +433,7 @@ def _rows_head(data, event, body, end, columns):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _count_rows(data, kind, bitmaps, rows, end, widths):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _count_rows(data, kind, bitmaps, rows, end, widths):
     """How many rows an event holds, an update being one; BROKEN when they do not fit."""
     size = (widths.size + 7) // 8
     count = int64(0)
@@ -439,7 +454,7 @@ def _count_rows(data, kind, bitmaps, rows, end, widths):  # type: ignore[no-unty
 
 
 @njit(nogil=True)
-def _find_id(ids, wanted):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _find_id(ids, wanted):
     """Where a table id is in the hash table, or where it would be put."""
     mask = ids.size - 1
     at = (wanted * 0x9E3779B1) & mask
@@ -452,7 +467,7 @@ def _find_id(ids, wanted):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     int64(_READ, _TABLE, int64, int64, int64, _STATE, _STATE, _STATE, _READ, _TABLE, _LONGS, _TABLE, _STATE),
     nogil=True, cache=True,
 )  # fmt: skip
-def walk_rows(  # noqa: C901, PLR0912
+def walk_rows(
     data: Bytes,
     transactions: Table,
     first: int,
@@ -502,7 +517,7 @@ def walk_rows(  # noqa: C901, PLR0912
                     if maps[start + i] != data[body + 6 + i]:
                         return NEW_MAP
                 mapped[spot] = number
-            elif (_WRITE_V1 <= event <= _DELETE_V1) or (_WRITE_2 <= event <= _DELETE_2) or event == _PARTIAL:
+            elif _is_rows(event):
                 state[2] = position
                 if body + 8 > end:
                     return BROKEN
@@ -543,7 +558,7 @@ def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
 
 
 @njit(nogil=True)
-def _hash(data, start, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _hash(data, start, size):
     mixed = uint64(0xCBF29CE484222325)
     i = 0
     while i + 8 <= size:
@@ -558,7 +573,7 @@ def _hash(data, start, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @njit(nogil=True)
-def _same(one, a, other, b, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _same(one, a, other, b, size):
     for i in range(size):
         if one[a + i] != other[b + i]:
             return False
@@ -566,7 +581,7 @@ def _same(one, a, other, b, size):  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @njit(nogil=True)
-def _find_entry(slots, entries, arena, hashed, data, key, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _find_entry(slots, entries, arena, hashed, data, key, size):
     """The spot of a key in the hash table; the spot is empty (-1) when the key is new."""
     mask = slots.size - 1
     at = hashed & mask
@@ -582,7 +597,7 @@ def _find_entry(slots, entries, arena, hashed, data, key, size):  # type: ignore
 
 
 @njit(nogil=True)
-def _copy_key(data, image, widths, is_key, last, arena, at, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _copy_key(data, image, widths, is_key, last, arena, at, sort):
     """Copy the values of the key columns into the arena, in the order of the table's columns, lengths included.
 
     Key columns are never null. ``sort`` receives numbers that order rows roughly as the table's index does.
@@ -612,7 +627,7 @@ def _copy_key(data, image, widths, is_key, last, arena, at, sort):  # type: igno
 
 
 @njit(nogil=True)
-def _sort_number(data, position, length, is_number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sort_number(data, position, length, is_number):
     number = uint64(0)
     for i in range(min(length, 8)):
         number |= uint64(data[position + i]) << uint64(8 * i if is_number else 56 - 8 * i)
@@ -620,7 +635,7 @@ def _sort_number(data, position, length, is_number):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True)
-def _column_number(data, image, widths, wanted):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _column_number(data, image, widths, wanted):
     """The value of a column of fixed width as a number; -1 when it is null or would be negative."""
     p = image + (widths.size + 7) // 8
     if _is_null(data, image, wanted):
@@ -633,7 +648,7 @@ def _column_number(data, image, widths, wanted):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _keep_image(data, image, end, entries, entry, arena, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _keep_image(data, image, end, entries, entry, arena, state):
     """Make the image the entry's, in place of the one it has where there is room."""
     size = end - image
     if size > entries[entry, N_ROOM]:
@@ -647,7 +662,7 @@ def _keep_image(data, image, end, entries, entry, arena, state):  # type: ignore
 
 
 @njit(nogil=True)
-def _new_entry(slots, spot, entries, state, hashed, size, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _new_entry(slots, spot, entries, state, hashed, size, sort):
     """An entry whose key has just been copied to the end of the arena."""
     entry = state[S_ENTRIES]
     state[S_ENTRIES] += 1
@@ -661,7 +676,7 @@ def _new_entry(slots, spot, entries, state, hashed, size, sort):  # type: ignore
 
 
 @njit(nogil=True)
-def _change(slots, entries, arena, state, data, image, end, widths, is_key, last, kind, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _change(slots, entries, arena, state, data, image, end, widths, is_key, last, kind, sort):
     """Let one image take effect on its key. An UPDATE here leaves the key as it was."""
     size = _copy_key(data, image, widths, is_key, last, arena, state[S_USED], sort)
     hashed = _hash(arena, state[S_USED], size)
@@ -681,7 +696,7 @@ def _change(slots, entries, arena, state, data, image, end, widths, is_key, last
 
 
 @njit(nogil=True)
-def _count_image(slots, entries, arena, state, data, image, end, by, sort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _count_image(slots, entries, arena, state, data, image, end, by, sort):
     """In a table without a key: so many more rows that look like this one."""
     size = end - image
     hashed = _hash(data, image, size)
@@ -697,7 +712,7 @@ def _count_image(slots, entries, arena, state, data, image, end, by, sort):  # t
 
 
 @njit(nogil=True)
-def _note_highest(data, image, end, widths, column, highest, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _note_highest(data, image, end, widths, column, highest, state):
     """Remember the row with the highest automatic value, which may be gone again at the end."""
     value = _column_number(data, image, widths, column)
     if value > state[S_HIGHEST]:
@@ -709,7 +724,7 @@ def _note_highest(data, image, end, widths, column, highest, state):  # type: ig
 @njit(
     int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, _STATE, _TABLE, _WRITE, _WRITE, _STATE), nogil=True, cache=True
 )  # fmt: skip
-def fold(  # noqa: C901
+def fold(
     data: Bytes,
     starts: Longs,
     ends: Longs,
@@ -736,7 +751,6 @@ def fold(  # noqa: C901
         if is_key[column]:
             last = column
     sort = np.zeros(2, dtype=np.int64)
-    old = np.zeros(2, dtype=np.int64)
     for at in range(starts.size):
         state[S_AT] = at
         position, end = starts[at], ends[at]
@@ -766,14 +780,18 @@ def fold(  # noqa: C901
             found = int64(OK)
             if kind == UPDATE:
                 used = state[S_USED]
-                size = _copy_key(data, image, widths, is_key, last, arena, used, old)
+                size = _copy_key(data, image, widths, is_key, last, arena, used, sort)
                 other = _copy_key(data, after, widths, is_key, last, arena, used + size, sort)
                 if size == other and _same(arena, used, arena, used + size, size):
                     found = _change(slots, entries, arena, state, data, after, p, widths, is_key, last, UPDATE, sort)
                 else:
-                    found = _change(slots, entries, arena, state, data, image, after, widths, is_key, last, DELETE, sort)
+                    found = _change(
+                        slots, entries, arena, state, data, image, after, widths, is_key, last, DELETE, sort
+                    )
                     if found == OK:
-                        found = _change(slots, entries, arena, state, data, after, p, widths, is_key, last, INSERT, sort)
+                        found = _change(
+                            slots, entries, arena, state, data, after, p, widths, is_key, last, INSERT, sort
+                        )
             else:
                 found = _change(slots, entries, arena, state, data, image, p, widths, is_key, last, kind, sort)
             if found != OK:
@@ -874,12 +892,14 @@ def put_events(
         if at and (its_flags != flags or at + end - start > limit):
             break
         flags = its_flags
-        _, bitmaps, rows = _rows_head(data, event, start + _HEADER, end, columns[i])
+        _, _, rows = _rows_head(data, event, start + _HEADER, end, columns[i])
         if rows < 0:
             return BROKEN
         joins = False
         if last >= 0 and mergeable[i] and numbers[i] == numbers[i - 1] and rows - start == state[1]:
-            joins = into[last + 4] == data[start + 4] and _same(into, last + _HEADER + 8, data, start + _HEADER + 8, rows - start - _HEADER - 8)
+            joins = into[last + 4] == data[start + 4] and _same(
+                into, last + _HEADER + 8, data, start + _HEADER + 8, rows - start - _HEADER - 8
+            )
         if joins:
             into[at : at + end - rows] = data[rows:end]
             at += end - rows
@@ -902,7 +922,9 @@ def put_events(
 
 
 @njit(int64(_READ, _LONGS, _LONGS, _LONGS, _READ, _STATE, _STATE), nogil=True, cache=True)
-def key_hashes(data: Bytes, starts: Longs, ends: Longs, widths: Longs, is_key: Bytes, hashes: Longs, events: Longs) -> int:
+def key_hashes(
+    data: Bytes, starts: Longs, ends: Longs, widths: Longs, is_key: Bytes, hashes: Longs, events: Longs
+) -> int:
     """The hash of the key of every image of rows events with full images, and the event it is in. With no key
     column, the hash of the whole image. Gives their number; FULL when there is no room; BROKEN."""
     last = int64(-1)

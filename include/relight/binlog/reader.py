@@ -163,7 +163,7 @@ def events_in(data: NDArray[np.uint8], start: int, stop: int, tail: int) -> Iter
     """The events from ``start`` to before ``stop``, which were checked before."""
     position = start
     while position < stop:
-        timestamp, kind, _, length, _, flags = f.HEADER.unpack_from(data, position)
+        timestamp, kind, _, length, _, flags = f.HEADER.unpack(data[position : position + f.HEADER_SIZE].tobytes())
         yield Event(position, kind, timestamp, flags, data[position : position + length - tail].tobytes())
         position += length
 

@@ -17,6 +17,7 @@ from relight.gtid import Gtid, GtidSet
 
 Mask = NDArray[np.bool_]
 
+_VERIFY = True
 _WHAT = {
     k.CUT_HEADER: (TruncatedLog, "the file ends inside an event header"),
     k.CUT_EVENT: (TruncatedLog, "the file ends inside the event"),
@@ -74,7 +75,8 @@ class Transactions:
     @property
     def anonymous(self) -> Mask:
         """Which transactions have no GTID."""
-        return (self.table[:, k.T_KIND] & k.ANONYMOUS) != 0
+        mask: Mask = (self.table[:, k.T_KIND] & k.ANONYMOUS) != 0
+        return mask
 
     def gtids(self, chosen: Mask | None = None) -> GtidSet:
         """The GTIDs of all transactions, or of some."""
@@ -148,7 +150,7 @@ def _scan(content: k.Bytes, start: int, tail: int) -> tuple[k.Table, int, k.Long
     capacity = max(content.size // 256, 1024)
     state = np.array([0, start, -1, -1], dtype=np.int64)
     table = np.empty((capacity, k.T_COLUMNS), dtype=np.int64)
-    while (code := k.scan(content, state[1], content.size, tail, True, table, state)) == k.FULL:
+    while (code := k.scan(content, state[1], content.size, tail, _VERIFY, table, state)) == k.FULL:
         table = np.concatenate([table, np.empty_like(table)])
     return table[: state[0]], code, state
 

@@ -107,8 +107,7 @@ def load_tables(session: Session, lane: str) -> dict[TableName, TableState]:
     """The tables of a lane that have a position of their own."""
     found = {}
     for database, table, segment, transaction, divided_segment, divided_transaction in session.rows(
-        "SELECT db, tbl, segment, transaction, divided_segment, divided_transaction"
-        f" FROM {_TABLES} WHERE lane = %s",
+        f"SELECT db, tbl, segment, transaction, divided_segment, divided_transaction FROM {_TABLES} WHERE lane = %s",
         lane,
     ):
         divided = None if divided_segment is None else Position(divided_segment, divided_transaction)

@@ -33,8 +33,9 @@ _LINKED = "foreign keys: as if there were none where the log holds what cascades
 class Mode:
     """``table`` is set where the net effect may be used; ``reason`` is in words a DBA would use.
 
-    ``has_key``: there is a primary key. ``linked``: foreign keys lead to or from the table, so the net effect also needs a log in which
-    every change that a cascade made was written down.
+    ``has_key``: there is a primary key. ``linked``: foreign keys lead to or from the table, so the net effect
+    also needs a log in which every change that a cascade made was written down. ``transactional``: its engine
+    can roll back.
     """
 
     table: NetTable | None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ _TABLE_NUMBER = 1
 _SPARE = 2
 """Arrays that must grow are made so many times larger."""
 
-Mask = NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class NotProvable(Exception):
@@ -189,7 +190,7 @@ class NetEffect:
         return self._highest[: self._state[k.S_HIGHEST_SIZE]].tobytes()
 
 
-def _longer(array: NDArray[np.generic], wanted: int, used: int) -> NDArray[np.generic]:
+def _longer(array: NDArray[Scalar], wanted: int, used: int) -> NDArray[Scalar]:
     longer = np.empty((wanted * _SPARE, *array.shape[1:]), dtype=array.dtype)
     longer[:used] = array[:used]
     return longer

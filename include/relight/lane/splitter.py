@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,10 @@ class Splitter:
             table = scan_unpacked(self._log, content).table.copy()
             if len(table) != last - first:
                 raise self._log.error(
-                    CorruptEvent, int(run[first, k.T_BEGIN]), f.TRANSACTION_PAYLOAD, "it holds more than one transaction"
+                    CorruptEvent,
+                    int(run[first, k.T_BEGIN]),
+                    f.TRANSACTION_PAYLOAD,
+                    "it holds more than one transaction",
                 )
             table[:, k.T_NUMBER] = run[first:last, k.T_NUMBER]
             table[:, k.T_KIND] &= ~k.PAYLOAD
@@ -194,7 +198,7 @@ def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Where runs of equal values begin and end."""
     if values.size:
         bounds = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), values.size]
-        yield from zip(bounds, bounds[1:], strict=False)
+        yield from pairwise(bounds)
 
 
 def _chunks(run: k.Table) -> Iterator[tuple[int, int]]:
@@ -206,5 +210,3 @@ def _chunks(run: k.Table) -> Iterator[tuple[int, int]]:
         last = max(int(np.searchsorted(sizes, done + _CHUNK)), first + 1)
         yield first, last
         first = last
-
-

@@ -32,7 +32,9 @@ _BRACKETS = (b"BEGIN", b"COMMIT")
 _ATOMIC_CREATE = b"START TRANSACTION"
 """Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
 _NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
-_XA = re.compile(rb"XA\s+(START|BEGIN|END|PREPARE|COMMIT|ROLLBACK)\s+(.*?)(\s+ONE\s+PHASE)?\s*$", re.IGNORECASE | re.DOTALL)
+_XA = re.compile(
+    rb"XA\s+(START|BEGIN|END|PREPARE|COMMIT|ROLLBACK)\s+(.*?)(\s+ONE\s+PHASE)?\s*$", re.IGNORECASE | re.DOTALL
+)
 
 
 @dataclass
@@ -100,10 +102,7 @@ class Standalone:
 
         :raises UnsupportedEvent: it holds something that cannot be carried. CorruptEvent: something is broken.
         """
-        if self._is_prepared(events):
-            found = [self._prepared(events)]
-        else:
-            found = self._pieces(events)
+        found = [self._prepared(events)] if self._is_prepared(events) else self._pieces(events)
         return [
             (piece.database, Piece(number, name, piece.statement, piece.fence, tuple(piece.events), order, piece.xa))
             for order, piece in enumerate(found)
@@ -124,7 +123,11 @@ class Standalone:
                 stage.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
                 text = self._text(event)
-                if text in _BRACKETS or (_is_savepoint(text) and not savepoints_matter) or _brackets_one_phase(text, texts):
+                if (
+                    text in _BRACKETS
+                    or (_is_savepoint(text) and not savepoints_matter)
+                    or _brackets_one_phase(text, texts)
+                ):
                     continue
                 query = self._decoded(event)
                 self._refuse_what_cannot_be_carried(event, query)
@@ -143,13 +146,13 @@ class Standalone:
 
     def _means_nothing(self, event: Event) -> bool:
         return (
-            event.type in f.NOT_ABOUT_DATA or event.type in (f.XID, f.XA_PREPARE) or event.type in _NAMES_THE_TRANSACTION
+            event.type in f.NOT_ABOUT_DATA | _NAMES_THE_TRANSACTION or event.type in (f.XID, f.XA_PREPARE)
             or bool(event.flags & f.MAY_BE_IGNORED)
         )  # fmt: skip
 
     def _is_prepared(self, events: Sequence[Event]) -> bool:
         """Whether this is an XA transaction that another one commits or rolls back."""
-        return any(event.type == f.XA_PREPARE and event.body[:1] == b"\0" for event in events)
+        return any(event.type == f.XA_PREPARE and event.body[0] == 0 for event in events)
 
     def _prepared(self, events: Sequence[Event]) -> _Open:
         """An XA transaction as one piece: applied as it is, in the server's lane, with all it touches tied to it."""

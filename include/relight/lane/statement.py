@@ -15,7 +15,7 @@ from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import TokenError
 from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
-from relight.accounting import Create, Drop, DropDatabase, Operation, Rename, Truncate, Unknown
+from relight.accounting import Create, Drop, DropDatabase, Immediate, Rename, Truncate, Unknown
 
 _VERSION_COMMENT = re.compile(r"/\*!\d*(.*?)\*/", re.DOTALL)
 """What dumps wrap statements in. It was run: what a server does not run, it logs without the exclamation mark."""
@@ -27,7 +27,7 @@ class Effect:
     ``operations``: what it does to row counts, in order."""
 
     names: frozenset[str] | None
-    operations: tuple[Operation, ...]
+    operations: tuple[Immediate, ...]
 
 
 def effect_of(sql: str, database: str) -> Effect:
@@ -120,7 +120,7 @@ class _Words:
         return found
 
 
-def _operations(words: _Words) -> tuple[Operation, ...]:
+def _operations(words: _Words) -> tuple[Immediate, ...]:
     if words.accept("TRUNCATE"):
         words.accept("TABLE")
         return (Truncate(*words.table()),)
@@ -135,7 +135,7 @@ def _operations(words: _Words) -> tuple[Operation, ...]:
     return ()
 
 
-def _drop(words: _Words) -> tuple[Operation, ...]:
+def _drop(words: _Words) -> tuple[Immediate, ...]:
     if words.accept("DATABASE") or words.accept("SCHEMA"):
         words.accept("IF", "EXISTS")
         return (DropDatabase(words.name()),)
@@ -147,15 +147,15 @@ def _drop(words: _Words) -> tuple[Operation, ...]:
     return ()
 
 
-def _create(words: _Words) -> tuple[Operation, ...]:
+def _create(words: _Words) -> tuple[Immediate, ...]:
     if not words.accept("TABLE"):
         return ()  # also CREATE TEMPORARY TABLE, which holds no rows anyone counts
     if_absent = words.accept("IF", "NOT", "EXISTS")
     return (Create(*words.table(), if_absent=if_absent),)
 
 
-def _renames(words: _Words) -> tuple[Operation, ...]:
-    found: list[Operation] = []
+def _renames(words: _Words) -> tuple[Immediate, ...]:
+    found: list[Immediate] = []
     while words.left:
         old = words.table()
         if not words.accept("TO"):
@@ -166,7 +166,7 @@ def _renames(words: _Words) -> tuple[Operation, ...]:
     return tuple(found)
 
 
-def _alter(words: _Words) -> tuple[Operation, ...]:
+def _alter(words: _Words) -> tuple[Immediate, ...]:
     table = words.table()
     while words.left:
         if words.peek() == "RENAME":
@@ -185,7 +185,7 @@ def _alter(words: _Words) -> tuple[Operation, ...]:
     return ()
 
 
-def _exchanged(words: _Words, reason: str) -> tuple[Operation, ...]:
+def _exchanged(words: _Words, reason: str) -> tuple[Immediate, ...]:
     """The other table of EXCHANGE PARTITION ... WITH TABLE."""
     while words.left:
         if words.accept("WITH", "TABLE"):

@@ -6,7 +6,8 @@ streams of databases that share a lane can be read side by side.
 
 Layout: magic, length and bytes of the format description, then blocks, each a head and a content that is
 padded to 8 bytes: TABLE (a slot's table map), ROWS (the rows events of one table in one chunk: for each its
-transaction, its place in the chunk, its rows and its end; then the events), PIECE (statements or rows of a transaction that stands alone), and END.
+transaction, its place in the chunk, its rows and its end; then the events), PIECE (statements or rows of a
+transaction that stands alone), and END.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class StreamWriter:
         self.path = path
         self.bytes = 0
         self.pending = 0
-        self._parts: list[bytes | memoryview] = []
+        self._parts: list[bytes] = []
         self._slots: set[int] = set()
         start = _MAGIC + _LENGTH.pack(len(format_description)) + format_description
         self._keep(start + bytes(-len(start) % 8))
@@ -140,7 +141,13 @@ class StreamWriter:
         flags = _FULL_ROWS * rows.full | _CASCADES_LOGGED * rows.cascades_logged
         facts = np.concatenate([rows.transactions, rows.places, rows.counts, rows.ends])
         self._block(
-            _ROWS, flags, chunk, slot, rows.ends.size, int(rows.transactions[-1]), [facts.tobytes(), memoryview(rows.data)]
+            _ROWS,
+            flags,
+            chunk,
+            slot,
+            rows.ends.size,
+            int(rows.transactions[-1]),
+            [facts.tobytes(), rows.data.tobytes()],
         )
         self.bytes += rows.data.size
 
@@ -168,7 +175,7 @@ class StreamWriter:
 
     def _block(
         self, kind: int, flags: int, chunk: int, slot: int, events: int, last: int,
-        content: Sequence[bytes | memoryview],
+        content: Sequence[bytes],
     ) -> None:  # fmt: skip
         size = sum(len(part) for part in content)
         self._keep(_HEAD.pack(kind, flags, 0, chunk, slot, events, last, size))
@@ -178,7 +185,7 @@ class StreamWriter:
         if self.pending >= _KEEP:
             self.flush()
 
-    def _keep(self, part: bytes | memoryview) -> None:
+    def _keep(self, part: bytes) -> None:
         self._parts.append(part)
         self.pending += len(part)
 

@@ -80,5 +80,5 @@ class LogTables:
 
 def header_length(data: NDArray[np.uint8], position: int) -> int:
     """The length of the event at ``position``, as its header says."""
-    (length,) = struct.unpack_from("<I", data, position + 9)
+    (length,) = struct.unpack("<I", data[position + 9 : position + 13].tobytes())
     return int(length)

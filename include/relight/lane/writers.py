@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 from relight.credentials import Login
 from relight.errors import LaneBlocked, RelightError
@@ -16,7 +17,8 @@ from relight.lane.pending import Divided, Write
 from relight.server.session import Session, connect
 
 MOST_CONNECTIONS = 15
-"""That write rows for one lane; one more runs its statements. Each holds a lock of its own, so that a resumed lane can tell whether it is gone."""
+"""That write rows for one lane; one more runs its statements. Each holds a lock of its own, so that a resumed
+lane can tell whether it is gone."""
 _SETTINGS = (
     "SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, wait_timeout = 86400,"
     " transaction_isolation = 'READ-COMMITTED'"
@@ -89,9 +91,7 @@ class Writers:
         """
         together: list[Write | Divided] = list(writes)
         divided = [write for write in together if isinstance(write, Divided)]
-        self._all(
-            [lambda write=write: self._commit(write, told) for write in together if isinstance(write, Write)]
-        )  # fmt: skip
+        self._all([partial(self._commit, write, told) for write in together if isinstance(write, Write)])
         for write in divided:
             self._commit_divided(write, told)
 
@@ -115,7 +115,7 @@ class Writers:
         what they wrote is written again then, by a session that does not mind."""
         with _Borrowed(self) as session:
             lane_progress.open_division(session, self._lane, write.table, write.before, write.to)
-        self._all([lambda part=part: self._part(part, again=write.again) for part in write.parts])
+        self._all([partial(self._part, part, again=write.again) for part in write.parts])
         with _Borrowed(self) as session:
             if write.position < write.to:
                 lane_progress.open_division(session, self._lane, write.table, write.position, write.to)
@@ -175,5 +175,3 @@ def send(session: Session, blocks: Iterator[bytes]) -> None:
     """Send blocks of events."""
     for block in blocks:
         session.run(b"BINLOG '" + base64.b64encode(block) + b"'")
-
-

@@ -16,6 +16,7 @@ from relight.lane.applier import LaneApplier
 from relight.lane.segments import lane_segment
 from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
 from relight.server import mysqld
+from relight.server.loading import tune_for_loading
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -44,6 +45,7 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     # A server that died under an earlier attempt is started again; it comes up closed, at its last commit.
     with mysqld.start(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
+        tune_for_loading(session)
         lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])
     in_order_again = 0
     blocked: LaneBlocked | None = None
@@ -57,8 +59,7 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     seconds = time.monotonic() - started
     site.progress.say(f"replayed {group.label}: {group.bytes / 1e6:.1f} MB of log in {seconds:.1f} s")
     return ReplaySummary(
-        number=number, label=group.label, in_order_again=in_order_again, bytes=group.bytes,
-        seconds=round(seconds, 3),
+        number=number, label=group.label, in_order_again=in_order_again, bytes=group.bytes, seconds=round(seconds, 3)
     )
 
 
