@@ -263,6 +263,10 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
             continue
         if event in (_ROTATE, _STOP):
             at_end = True
+            if head >= 0 and complete:
+                _close(out, count, head, position, plain and begun, kind)
+                count += 1
+                head = int64(-1)
             position = following
             continue
         if head < 0:
