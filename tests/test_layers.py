@@ -35,8 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "fleet", "credentials", "backups", "run_files"},
     "lane": {"errors", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     # Steps, and the story that they make.
-    "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files",
+    "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files", "splitting",
               "backups", "planning", "store", "binlog", "server", "lane"},
+    "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.
     "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "steps", "lab"},

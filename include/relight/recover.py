@@ -31,8 +31,8 @@ STEPS = (
     plan_run,
     inspect_target,
     restore_snapshot,
-    split_segment,
     plan_lanes,
+    split_segment,
     replay_group,
     validate_database,
     judge,
@@ -66,9 +66,12 @@ def _rebuild(site: Site, run: Run, workers: int) -> None:
     plan = plan_run(site, run)
     inspect_target(site, run)
     restore_snapshot(site, run)
-    _side_by_side(workers, lambda number: split_segment(site, run, number), range(plan.segments))
     lanes = plan_lanes(site, run)
-    _replay(site, run, lanes, workers)
+    with ThreadPoolExecutor(1) as beside:
+        # Lanes start while later logs are still being fetched and split.
+        splitting = beside.submit(_split, site, run, plan.segments, workers)
+        _replay(site, run, lanes, workers)
+    splitting.result()
     _side_by_side(workers, lambda database: validate_database(site, run, database), lanes.databases)
     judge(site, run)
 
@@ -78,6 +81,10 @@ def _back_into_service(site: Site, run: Run, workers: int) -> None:
     promote(site, run)
     replicas = [replica.name for replica in run.shard_of(site.fleet).replicas]
     _side_by_side(workers, lambda name: rebuild_replica(site, run, name), replicas)
+
+
+def _split(site: Site, run: Run, segments: int, workers: int) -> None:
+    _side_by_side(workers, lambda number: split_segment(site, run, number), range(segments))
 
 
 def _replay(site: Site, run: Run, lanes: LanesSummary, workers: int) -> None:

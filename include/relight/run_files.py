@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from relight.accounting import Operation
-from relight.backups.manifest import GtidField, Value
+from relight.backups.manifest import GtidField, Tie, Value
 from relight.errors import PlanError, ValidationFailed
-from relight.lane.standalone import Tie
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
@@ -99,6 +98,11 @@ class Lanes(Value):
 def split_folder(run_folder: Path, number: int) -> Path:
     """Where the streams of segment ``number`` lie."""
     return run_folder / "split" / f"{number:06d}"
+
+
+def skipped_folder(split_folder: Path) -> Path:
+    """Where the streams of the transactions lie that a plan leaves out of a segment."""
+    return split_folder / "skipped"
 
 
 def load_split(run_folder: Path, number: int) -> SplitResult:

@@ -56,14 +56,16 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     plan = StepOperator(task_id="plan", step="relight.steps.plan.plan_run", fan_out="segments")
     guard = StepOperator(task_id="guard", step="relight.steps.inspect_target.inspect_target")
     snapshot = StepOperator(task_id="restore_snapshot", step="relight.steps.restore.restore_snapshot")
-    split = _mapped("split", "relight.steps.split.split_segment", over=plan)
     lanes = StepOperator(task_id="plan_lanes", step="relight.steps.lanes.plan_lanes", fan_out="lane_groups")
+    split = _mapped("split", "relight.steps.split.split_segment", over=plan)
     replay = _mapped("replay", REPLAY, over=lanes, kind=ReplayOperator)
     put_off = PutOffOperator(task_id="replay_put_off", step=REPLAY, results=replay.output)
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.validate.judge")
-    chain(check, plan, guard, snapshot, split, lanes, replay, put_off, validate, judge)
+    # Lanes start while later logs are still being split; what they need sooner they split themselves.
+    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge)
+    chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
     last = judge if only_rehearse else _promotion(after=judge)

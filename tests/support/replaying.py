@@ -19,7 +19,7 @@ from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
 from relight.server.session import Session, connect
 from relight.server.table_checksums import checksums
-from relight.steps.lanes import make_lanes
+from relight.steps.lanes import content_of, make_lanes
 from tests.support.servers import Servers
 
 
@@ -85,7 +85,7 @@ def split_logs(logs: list[Path], onto: Server, admin: Login, folder: Path) -> Re
         splits.append(split_log(log, number, folder / str(number)))
     with connect(onto, admin) as session:
         databases = tuple(str(row[0]) for row in session.rows("SHOW DATABASES"))
-    lanes = make_lanes(empty_snapshot(databases), splits, shard="shard-1", most_groups=100)
+    lanes = make_lanes(empty_snapshot(databases), map(content_of, splits), shard="shard-1", most_groups=100)
     return Replayed(onto, admin, folder, splits, lanes)
 
 

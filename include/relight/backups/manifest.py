@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from relight.gtid import GtidSet
 
@@ -110,6 +110,26 @@ class SnapshotManifest(Value):
     stored_bytes: int
 
 
+Tie = tuple[str, ...] | None
+"""Names that may be databases, which need one lane; None ties all there are."""
+
+
+class SegmentSurvey(Value):
+    """What a log file means for the lanes of a restore.
+
+    ``problem`` says, where that is so, why no replay can carry it; nothing else is known then.
+    """
+
+    bytes: dict[str, int] = Field(default_factory=dict)
+    """Per database, what is to be replayed."""
+    ties: tuple[Tie, ...] = ()
+    partial_images: tuple[tuple[str, str], ...] = ()
+    """Tables, some of whose row images leave columns out."""
+    silent_cascades: tuple[tuple[str, str], ...] = ()
+    """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
+    problem: str = ""
+
+
 class SegmentManifest(Value):
     """One archived binary log file."""
 
@@ -135,3 +155,5 @@ class SegmentManifest(Value):
     log_sha256: str
     """SHA-256 of the log before compression."""
     shipped_at: datetime
+    survey: SegmentSurvey | None = None
+    """None for what was shipped by a version that took none."""

@@ -13,7 +13,7 @@ from typing import cast
 
 import zstandard
 
-from relight.backups.manifest import SegmentManifest
+from relight.backups.manifest import SegmentManifest, SegmentSurvey
 from relight.binlog.transactions import summarize
 from relight.errors import ObjectCorrupt, ObjectExists
 from relight.gtid import GtidSet
@@ -67,12 +67,16 @@ class Digests:
         temporary.replace(self._memory)
 
 
-def ship(store: Store, origin: Origin, path: Path, digest: str, moved: Callable[[int], None]) -> SegmentManifest | None:
+def ship(
+    store: Store, origin: Origin, path: Path, digest: str, moved: Callable[[int], None],
+    survey: Callable[[Path], SegmentSurvey],
+) -> SegmentManifest | None:  # fmt: skip
     """Upload one closed log file. None if it holds no transactions and was not uploaded.
 
     Two that ship the same file at once both succeed: one of them finds that it is there already.
 
-    :param moved: told of the bytes of the log read, as they are.
+    :param moved: told of the bytes of the log read, as they are. ``survey``: what tells what the file means for
+        the lanes of a restore.
     :raises BinlogError: the file cannot be read as a binary log. ObjectCorrupt: something else lies
         in the store under its name.
     """
@@ -86,7 +90,7 @@ def ship(store: Store, origin: Origin, path: Path, digest: str, moved: Callable[
         previous_gtids=summary.previous_gtids | origin.purged, gtids=summary.gtids,
         first_commit=summary.first_commit, last_commit=summary.last_commit, transactions=summary.transactions,
         log_bytes=path.stat().st_size, stored_bytes=size, sha256=sha256, log_sha256=digest,
-        shipped_at=datetime.now(UTC),
+        shipped_at=datetime.now(UTC), survey=survey(path),
     )  # fmt: skip
     manifest_key = layout.segment_manifest(key)
     try:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,37 @@ from relight.binlog.reader import Event, LogFile, events_in
 from relight.binlog.scan import Mask, Transactions, scan_unpacked
 from relight.errors import CorruptEvent
 from relight.lane.standalone import Books, Standalone
-from relight.lane.stream import Rows, StreamWriter
+from relight.lane.stream import Piece, Rows, StreamWriter
 from relight.lane.tables import LogTables, header_length
 
 _CHUNK = 8 << 20
 """Rows are put together by table within so many bytes of log."""
 _KEPT_BACK = 64 << 20
 """All streams together write when they hold so much."""
+
+
+class Sink(Protocol):
+    """Takes what belongs to one database."""
+
+    def rows(self, chunk: int, slot: int, rows: Rows) -> None:
+        """The rows events of one table in one chunk."""
+        ...
+
+    def piece(self, chunk: int, piece: Piece) -> None:
+        """A piece of a transaction that stands alone."""
+        ...
+
+
+class Sinks(Protocol):
+    """The sinks of all databases."""
+
+    def of(self, database: str) -> Sink:
+        """That of one database."""
+        ...
+
+    def settle(self) -> None:
+        """Bound what all of them hold back."""
+        ...
 
 
 class Streams:
@@ -60,7 +85,7 @@ class Streams:
 class Splitter:
     """Splits one log file. ``journal``, ``books`` and ``row_events`` tell afterwards what was in it."""
 
-    def __init__(self, log: LogFile, streams: Streams, name: Callable[[int], str]) -> None:
+    def __init__(self, log: LogFile, streams: Sinks, name: Callable[[int], str]) -> None:
         """``name`` gives the GTID, or another name, of the transaction with that number."""
         self._log = log
         self._streams = streams
@@ -148,6 +173,8 @@ class Splitter:
         self.journal.change(
             *table.name, inserted=int(rows[(kinds & k.INSERT) != 0].sum()), deleted=int(rows[deleted].sum())
         )
+        if not (kinds & k.FULL_ROWS).all():
+            self.books.partial_images.add(table.name)
         if (deleted & ((kinds & k.CASCADES_LOGGED) == 0)).any():
             self.books.silent_cascades.add(table.name)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from relight.accounting import Change, Journal, Prepare, Settle, Unknown
+from relight.backups.manifest import Tie
 from relight.binlog import format as f
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
@@ -24,9 +25,6 @@ from relight.lane.stream import Piece
 
 SERVER_LANE = "mysql"
 """The database whose stream takes users, roles, grants, XA transactions, and whatever belongs to no database."""
-
-Tie = tuple[str, ...] | None
-"""Names that may be databases, which then need one lane; None ties all there are."""
 
 _BRACKETS = (b"BEGIN", b"COMMIT")
 _ATOMIC_CREATE = b"START TRANSACTION"
@@ -45,6 +43,8 @@ class Books:
     ties: set[Tie] = field(default_factory=set)
     silent_cascades: set[tuple[str, str]] = field(default_factory=set)
     """Tables with deleted rows whose cascades, if there are any, InnoDB ran without logging them."""
+    partial_images: set[tuple[str, str]] = field(default_factory=set)
+    """Tables, some of whose row images leave columns out."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from relight.backups.manifest import GtidField, SegmentManifest, SnapshotManifest, Value
 from relight.errors import ObjectCorrupt
+from relight.gtid import GtidSet
 from relight.planning.target import Target
 from relight.site import Run
 from relight.store.base import Store
@@ -23,6 +24,8 @@ class PlannedSegment(Value):
     segment: SegmentManifest
     take: GtidField
     """The transactions of the file that are not yet there when its turn comes; others are skipped."""
+    skip: GtidField = GtidSet()
+    """Transactions of the file that were asked to be left out."""
     last: bool
     """Whether the target lies in this segment: its transactions are taken up to the target only."""
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from relight.backups.manifest import SnapshotManifest, Value
-from relight.lane.standalone import Tie
+from relight.backups.manifest import SnapshotManifest, Tie, Value
+from relight.gtid import GtidSet
 from relight.lane.writers import MOST_CONNECTIONS
-from relight.planning.plan import load_plan, load_snapshot_manifest
-from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, load_split, write_whole
+from relight.planning.plan import Plan, PlannedSegment, load_plan, load_snapshot_manifest
+from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, write_whole
 from relight.site import Run, Site
+from relight.splitting import split_of
 from relight.steps.stepping import step
 
 
@@ -30,13 +33,22 @@ class LanesSummary(Value):
 
 @step("lanes")
 def plan_lanes(site: Site, run: Run) -> LanesSummary:
-    """Tie databases into lanes and balance lanes over tasks, from the results of every split."""
+    """Tie databases into lanes and balance lanes over tasks.
+
+    What a segment means for lanes was found out when it was shipped. Only segments of which not everything is
+    taken, and those of which nothing is known, are split first.
+
+    :raises UnsupportedEvent: a segment holds something that no replay can carry. SkipRefused: transactions depend
+        on one that is to be left out.
+    """
     plan = load_plan(site.store, run)
     folder = run.folder(site.fleet)
     snapshot = load_snapshot_manifest(site.store, plan.snapshot)
-    splits = [load_split(folder, s.number) for s in plan.segments]
-    lanes = make_lanes(snapshot, splits, shard=run.shard, most_groups=site.fleet.limits.lane_groups,
-                       connections=site.fleet.limits.connections or default_connections())  # fmt: skip
+    contents = [_content(site, run, plan, planned) for planned in plan.segments]
+    lanes = make_lanes(
+        snapshot, contents, shard=run.shard, most_groups=site.fleet.limits.lane_groups,
+        connections=site.fleet.limits.connections or default_connections(),
+    )  # fmt: skip
     write_whole(lanes_path(folder), lanes.model_dump_json())
     site.progress.say(
         f"{len(lanes.lanes)} lanes in {len(lanes.groups)} tasks: {lanes.transactions} transactions, "
@@ -47,25 +59,49 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     )
 
 
+@dataclass(frozen=True)
+class Content:
+    """What lanes are made from, of one segment: bytes per database, ties, and what is taken from it."""
+
+    bytes: Mapping[str, int]
+    ties: Sequence[Tie]
+    taken: GtidSet
+    transactions: int
+    log_bytes: int
+
+
+def _content(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> Content:
+    segment, known = planned.segment, planned.segment.survey
+    whole = not planned.last and planned.take == segment.gtids
+    if whole and known is not None and not known.problem:
+        return Content(known.bytes, known.ties, planned.take, segment.transactions, segment.log_bytes)
+    return content_of(split_of(site, run, plan, planned.number))
+
+
+def content_of(split: SplitResult) -> Content:
+    """The same of a segment that was split."""
+    sizes = {stream.database: stream.bytes for stream in split.streams}
+    return Content(sizes, split.ties, split.taken, split.transactions, split.log_bytes)
+
+
 def make_lanes(
-    snapshot: SnapshotManifest, splits: Iterable[SplitResult], *, shard: str, most_groups: int, connections: int = 4
+    snapshot: SnapshotManifest, contents: Iterable[Content], *, shard: str, most_groups: int, connections: int = 4
 ) -> Lanes:  # fmt: skip
-    """Pure: the lanes that snapshot and splits ask for. ``connections`` are shared out among them."""
-    splits = list(splits)
-    volume: dict[str, int] = {}
-    for split in splits:
-        for stream in split.streams:
-            volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
+    """Pure: the lanes that snapshot and segments ask for. ``connections`` are shared out among them."""
+    contents = list(contents)
+    volume: Counter[str] = Counter()
+    for content in contents:
+        volume.update(content.bytes)
     known = set(volume) | set(snapshot.databases)
-    sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties)])
+    sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for content in contents for t in content.ties)])
     lanes = lanes_of(sets, volume, connections)
     end = snapshot.gtids
-    for split in splits:
-        end = end | split.taken
+    for content in contents:
+        end = end | content.taken
     return Lanes(
         lanes=lanes, groups=make_groups(lanes, shard, most_groups), databases=tuple(sorted(known - {"mysql"})),
-        end_gtids=end, segments=len(splits), transactions=sum(s.transactions for s in splits),
-        log_bytes=sum(s.log_bytes for s in splits),
+        end_gtids=end, segments=len(contents), transactions=sum(c.transactions for c in contents),
+        log_bytes=sum(c.log_bytes for c in contents),
     )  # fmt: skip
 
 

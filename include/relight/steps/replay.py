@@ -1,8 +1,8 @@
 """Step: replay lanes onto the rebuilt server. This module tells replay's story.
 
-Each lane reads its streams segment by segment in log order, merges many transactions into one
-commit, and keeps its position in the same commit: killed anywhere and run again, it goes on at
-the first transaction that is not there.
+Each lane reads its streams segment by segment in log order, and starts while later segments are still being
+fetched and split; it merges many transactions into one commit, and keeps its position in the same commit: killed
+anywhere and run again, it goes on at the first change that is not there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from relight.errors import LaneBlocked
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
 from relight.lane.segments import lane_segment
-from relight.run_files import Lane, Lanes, load_lanes, load_split, split_folder
+from relight.planning.plan import load_plan
+from relight.run_files import Lane, Lanes, load_lanes, split_folder
 from relight.server import mysqld
 from relight.server.loading import tune_for_loading
 from relight.site import Run, Site
+from relight.splitting import split_of
 from relight.steps.stepping import step
 
 
@@ -66,11 +68,12 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
 def _replay_lane(site: Site, run: Run, lanes: Lanes, lane: Lane) -> int:
     """Gives how often something could not be written as planned and was applied in order."""
     folder = run.folder(site.fleet)
+    plan = load_plan(site.store, run)
     site.progress.start(lane.name, lane.bytes)
     with LaneApplier(run.server(site.fleet), site.admin, lane, site.fleet.limits) as applier:
         applier.replay(
             (
-                lane_segment(split_folder(folder, number), load_split(folder, number), lane.databases)
+                lane_segment(split_folder(folder, number), split_of(site, run, plan, number), lane.databases)
                 for number in range(lanes.segments)
             ),
             lambda size: site.progress.advance(lane.name, size),

@@ -18,6 +18,7 @@ from relight.backups.manifest import SegmentManifest, Value
 from relight.backups.shipping import Digests, Origin, ship
 from relight.errors import GapError, ServerError
 from relight.gtid import GtidSet
+from relight.lane.survey import survey
 from relight.server.session import Session, connect
 from relight.site import Site
 from relight.store import layout
@@ -122,7 +123,8 @@ def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path) -> l
             if layout.segment_manifest(key) in there:
                 continue
             site.progress.start(label, path.stat().st_size)
-            manifest = ship(site.store, origin, path, digest, functools.partial(site.progress.advance, label))
+            moved = functools.partial(site.progress.advance, label)
+            manifest = ship(site.store, origin, path, digest, moved, survey)
         except FileNotFoundError:
             site.progress.say(f"{path.name} was purged while files were being shipped")
             continue  # whether anything was lost by that is found out by comparing GTIDs, after all files
