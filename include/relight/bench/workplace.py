@@ -35,7 +35,7 @@ def workplace(parent: Path) -> Iterator[Path]:
 
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), (folder / "lock").open("w") as lock:  # held: that run is still going on
+        with contextlib.suppress(OSError), (folder / "lock").open("r+") as lock:  # held: that run still goes on
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
 
