@@ -88,8 +88,8 @@ def _frame(bench: Bench, scale: _Scale, end: int) -> Iterator[str]:
 def _group(bench: Bench, name: str, scale: _Scale, top: int) -> Iterator[str]:
     measured, details = bench.workloads[name], bench.details[name]
     yield _text(16, top + 14, name.replace("_", " "), "name")
-    told = f"{details.transactions:,} transactions, {details.log_bytes / 1e6:.0f} MB of log: as planned "
-    told += f"{measured.ratio_pipe:.1f} x the pipe, {measured.ratio_applier:.1f} x the applier"
+    told = f"{details.transactions:,} transactions, {details.log_bytes / 1e6:.0f} MB of log. As planned: "
+    told += f"{measured.ratio_pipe:.1f} x as fast as the pipe, {measured.ratio_applier:.1f} x as the applier"
     yield f'<rect class="page" x="{_LEFT - 2}" y="{top}" width="{_WIDTH - _LEFT - 14}" height="19"/>'
     yield _text(_LEFT, top + 14, told, "faint")
     for number, ((_, label, kind), value) in enumerate(zip(_BARS, _seconds(measured), strict=True)):
