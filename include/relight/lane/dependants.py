@@ -115,13 +115,16 @@ def _touched(skipped: Sequence[LaneSegment], known: _Tables) -> dict[TableName, 
                     note(parent, since, None if column is None else _hashes(rows, column)[0],
                          f"{'.'.join(rows.table.name)} refers to it")  # fmt: skip
             for piece in chunk.pieces:
-                for name in _tables_of(piece):
+                for name in _tables_of(piece, of_definitions=True):
                     note(name, since, None, "a statement changed it")
     return touched
 
 
-def _tables_of(piece: Piece) -> Iterator[TableName]:
-    """The tables that a piece changes; an empty table name stands for all of a database."""
+def _tables_of(piece: Piece, *, of_definitions: bool) -> Iterator[TableName]:
+    """The tables that a piece changes; an empty table name stands for all of a database.
+
+    A definition that changes no rows (a view, a column) builds on none: it only counts ``of_definitions``.
+    """
     for event in piece.events:
         if event[4] == f.TABLE_MAP:
             table = read_table_map(memoryview(event)[f.HEADER_SIZE :])
@@ -133,7 +136,7 @@ def _tables_of(piece: Piece) -> Iterator[TableName]:
                 yield operation.database, "" if isinstance(operation, DropDatabase) else operation.table
                 if isinstance(operation, Rename):
                     yield operation.new_database, operation.new_table
-            if not effect.operations:
+            if not effect.operations and (of_definitions or not piece.fence):
                 yield from ((database, "") for database in (query.updated or (query.database,)))
 
 
@@ -150,7 +153,7 @@ def _later(
                 for number in _among(rows, segment.number, touched, known):
                     found.setdefault(number, ".".join(rows.table.name))
             for piece in chunk.pieces:
-                for name in _tables_of(piece):
+                for name in _tables_of(piece, of_definitions=False):
                     if any(_meets(name, one) and Position(segment.number, piece.transaction) > entry.since
                            for one, entry in touched.items()):  # fmt: skip
                         found.setdefault(piece.transaction, ".".join(filter(None, name)))
