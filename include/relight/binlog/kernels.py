@@ -492,22 +492,24 @@ def walk_rows(
         caller's own, which is put into the output.
     :param ids, variants, mapped: a hash table from table ids to table maps: which of ``known`` it is, and the
         transaction that mapped it last.
-    :param known: a row per registered table map: where its bytes (behind the table id) begin and end in
-        ``maps``, its slot, and where its column widths begin and end in ``widths``.
-    :param state: receives the number of events, the transaction that was reached, and the position there.
+    :param known: a row per registered table map: where its bytes (behind id and flags, which differ between
+        statements) begin and end in ``maps``, its slot, and where its column widths begin and end in ``widths``.
+    :param state: the number of events, the transaction and the position to go on with (0: its beginning);
+        receives those that were reached.
     """
     count = state[0]
     for at in range(first, last):
-        state[0], state[1] = count, at
         number = transactions[at, T_NUMBER]
         position, stop = transactions[at, T_BEGIN], transactions[at, T_END]
+        if at == first and state[2] > position:
+            position = state[2]
         while position < stop:
             event = int64(data[position + 4])
             following = position + _number(data, position + 9, 4)
             end = following - tail
             body = position + _HEADER
             if event == _TABLE_MAP:
-                state[2] = position
+                state[0], state[1], state[2] = count, at, position
                 if body + 8 > end:
                     return BROKEN
                 spot = _find_id(ids, _number(data, body, 6))
@@ -515,21 +517,20 @@ def walk_rows(
                     return NEW_MAP
                 variant = variants[spot]
                 start, finish = known[variant, 0], known[variant, 1]
-                if finish - start != end - body - 6:
+                if finish - start != end - body - 8:
                     return NEW_MAP
                 for i in range(finish - start):
-                    if maps[start + i] != data[body + 6 + i]:
+                    if maps[start + i] != data[body + 8 + i]:
                         return NEW_MAP
                 mapped[spot] = number
             elif _is_rows(event):
-                state[2] = position
+                state[0], state[1], state[2] = count, at, position
                 if body + 8 > end:
                     return BROKEN
                 spot = _find_id(ids, _number(data, body, 6))
                 if ids[spot] < 0 or mapped[spot] != number:
                     return NO_MAP
                 if count >= out.shape[0]:
-                    state[0] = count
                     return FULL
                 variant = variants[spot]
                 its_widths = widths[known[variant, 3] : known[variant, 4]]
@@ -547,7 +548,7 @@ def walk_rows(
                 out[count, E_ROWS], out[count, E_KIND] = found, kind
                 count += 1
             position = following
-    state[0], state[1] = count, last
+    state[0], state[1], state[2] = count, last, 0
     return OK
 
 

@@ -11,7 +11,9 @@ from relight.binlog import format as f
 from relight.binlog.rows import TableMap, read_table_map
 from relight.lane.stream import MappedTable
 
-_IDS = 1 << 12
+_IDS = 1 << 10
+_BEHIND_FLAGS = 8
+"""A table's flags change from statement to statement; nothing of what is read here depends on them."""
 
 
 class LogTables:
@@ -30,32 +32,39 @@ class LogTables:
         self._maps = bytearray()
         self._known: list[tuple[int, int, int, int, int]] = []
         self._widths: list[int] = []
-        self.forget_ids()
+        self._make_ids(_IDS)
         self._refresh()
-
-    def forget_ids(self) -> None:
-        """Table ids mean nothing any more: another file, or too many of them."""
-        self.ids: NDArray[np.int64] = np.full(_IDS, -1, dtype=np.int64)
-        self.variants: NDArray[np.int64] = np.zeros(_IDS, dtype=np.int64)
-        self.mapped: NDArray[np.int64] = np.full(_IDS, -1, dtype=np.int64)
-        self._ids_used = 0
 
     def learn(self, event: bytes) -> TableMap:
         """Register a table map event (without checksum). :raises ValueError, IndexError, struct.error: malformed."""
         body = memoryview(event)[f.HEADER_SIZE :]
-        content = bytes(body[6:])
+        content = bytes(body[_BEHIND_FLAGS:])
         variant = self._of_bytes.get(content)
         if variant is None:
             variant = self._add(read_table_map(body), event, content)
-        table_id = int.from_bytes(body[:6], "little")
-        if self._ids_used * 2 >= _IDS:
-            self.forget_ids()
-        at = (table_id * 0x9E3779B1) & (_IDS - 1)
-        while self.ids[at] not in (-1, table_id):
-            at = (at + 1) & (_IDS - 1)
-        self._ids_used += self.ids[at] < 0
-        self.ids[at], self.variants[at], self.mapped[at] = table_id, variant, -1
+        if 2 * self._ids_used >= self.ids.size:
+            self._more_ids()
+        self._put_id(int.from_bytes(body[:6], "little"), variant, -1)
         return self.slots[self._known[variant][2]].map
+
+    def _put_id(self, table_id: int, variant: int, mapped: int) -> None:
+        at = (table_id * 0x9E3779B1) & (self.ids.size - 1)
+        while self.ids[at] not in (-1, table_id):
+            at = (at + 1) & (self.ids.size - 1)
+        self._ids_used += int(self.ids[at] < 0)
+        self.ids[at], self.variants[at], self.mapped[at] = table_id, variant, mapped
+
+    def _more_ids(self) -> None:
+        known = [one for one in zip(self.ids, self.variants, self.mapped, strict=True) if one[0] >= 0]
+        self._make_ids(2 * self.ids.size)
+        for table_id, variant, mapped in known:
+            self._put_id(int(table_id), int(variant), int(mapped))
+
+    def _make_ids(self, size: int) -> None:
+        self.ids: NDArray[np.int64] = np.full(size, -1, dtype=np.int64)
+        self.variants: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+        self.mapped: NDArray[np.int64] = np.full(size, -1, dtype=np.int64)
+        self._ids_used = 0
 
     def _add(self, table: TableMap, event: bytes, content: bytes) -> int:
         slot = self._of_shape.get(table.shape)
