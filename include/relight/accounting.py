@@ -89,7 +89,7 @@ class Prepare:
     """What an XA transaction changes once it is committed."""
 
     xid: str
-    changes: tuple[Change, ...]
+    changes: tuple[Change | Unknown, ...]
     kind: Literal["prepare"] = "prepare"
 
 

@@ -101,14 +101,20 @@ def test_prepared_before_the_log_begins_and_settled_in_it(twins: Twins) -> None:
             xa(session, "'older'", "INSERT INTO a.t VALUES (10, 'xa')")
     with twins.writing() as session:
         session.run("XA COMMIT 'older'")
-        session.run("INSERT INTO a.t VALUES (12, 'after')")
+        session.run("UPDATE a.t SET v = 'after' WHERE id = 10")
     twins.replay(inconclusive=[("a", "t"), ("b", "bag"), ("b", "t")])
 
 
-def test_a_statement_in_an_xa_transaction_of_one_phase(twins: Twins) -> None:
+def test_statements_in_xa_transactions(twins: Twins) -> None:
     twins.prepare(*BASE)
     with twins.writing() as session:
         session.run("SET SESSION binlog_format = STATEMENT")
+        session.run("SET @value = 'a variable', time_zone = '+03:00'")
+        xa(session, "'two'", "INSERT INTO a.t VALUES (12, @value), (13, NOW())", "DELETE FROM b.bag LIMIT 1",
+           "INSERT INTO a.t VALUES (14, RAND())")  # fmt: skip
+        session.run("XA COMMIT 'two'")
+        xa(session, "'gone'", "INSERT INTO a.t VALUES (15, @value)")
+        session.run("XA ROLLBACK 'gone'")
         xa(session, "'one'", "INSERT INTO a.t VALUES (10, 'xa')", "UPDATE b.t SET v = CONCAT(v, '!')",
            end="XA COMMIT 'one' ONE PHASE")  # fmt: skip
     twins.replay(inconclusive=[("a", "t"), ("b", "bag"), ("b", "t")])

@@ -112,7 +112,7 @@ class Standalone:
         pieces = _Pieces()
         stage: list[bytes] = []
         texts = [self._text(event) for event in events if event.type == f.QUERY]
-        begun = texts[:1] == [b"BEGIN"]
+        begun = bool(texts) and (texts[0] == b"BEGIN" or _brackets_one_phase(texts[0], texts))
         savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
         for event in events:
             if event.type == f.TABLE_MAP:
@@ -157,16 +157,20 @@ class Standalone:
     def _prepared(self, events: Sequence[Event]) -> _Open:
         """An XA transaction as one piece: applied as it is, in the server's lane, with all it touches tied to it."""
         touched: set[str] = set()
-        changes: list[Change] = []
+        changes: list[Change | Unknown] = []
         maps: dict[bytes, TableMap] = {}
         xid = ""
         kept: list[bytes] = []
         for event in events:
-            if event.type == f.QUERY:
-                found = _XA.match(self._text(event))
-                if found is None:
-                    raise self._unsupported(event, "a statement inside an XA transaction")
-                xid = _xid(found[2])
+            if event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
+                kept.append(event.data)
+            elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
+                if found := _XA.match(self._text(event)):
+                    xid = _xid(found[2])
+                else:
+                    query = self._decoded(event)
+                    self._books.ties.add(None)
+                    changes += _changed_by_statement(query.updated or (query.database,))
                 kept.append(event.data)
             elif event.type == f.TABLE_MAP:
                 table = self._table_map(event)
@@ -197,8 +201,7 @@ class Standalone:
         if not fence:
             # A statement-format change runs triggers and functions that only its source could see.
             self._books.ties.add(None)
-            reason = "changed by a statement-format event, which does not say how many rows"
-            self._books.journal.add(Unknown(database, "", reason) for database in (updated or (home,)))
+            self._books.journal.add(_changed_by_statement(updated or (home,)))
         else:
             self._books.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
             self._books.journal.add(effect.operations)
@@ -262,6 +265,11 @@ class Standalone:
         problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
         problem.hint = "restore to just before it (--target before:...), then look at it with mysqlbinlog"
         return problem
+
+
+def _changed_by_statement(databases: Sequence[str]) -> list[Unknown]:
+    reason = "changed by a statement-format event, which does not say how many rows"
+    return [Unknown(database, "", reason) for database in databases]
 
 
 def _is_savepoint(text: bytes) -> bool:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from relight.binlog import format as f
 from relight.binlog.compose import alone
-from relight.binlog.query import read_query
 from relight.binlog.reader import Event
+from relight.binlog.transactions import query_text
 from relight.credentials import Login
 from relight.fleet import Server
 from relight.lane.rendering import rendered
@@ -67,30 +67,42 @@ class Statements:
             self.forget()
 
     def _run_statement(self, session: Session, piece: Piece) -> None:
-        with rendered(self._server.mysqlbinlog, self.format_description, piece.events) as statements:
-            for statement in statements:
-                with self._local_files(statement):
-                    session.run(statement)
+        self._send_rendered(session, piece.events)
         if any(_TEMPORARY.search(event) for event in piece.events):
             # Nobody else is on this server, so those that are there are this session's.
             found = self._control.value("SELECT COUNT(*) FROM information_schema.innodb_temp_table_info")
             self.has_temporary_tables = bool(found)
 
+    def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
+        with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
+            for statement in statements:
+                with self._local_files(statement):
+                    session.run(statement)
+
     def _run_xa(self, session: Session, piece: Piece) -> None:
         """An XA transaction up to its XA PREPARE, or the statement that settles one."""
+        # Else the session could do nothing but settle it, and its COMMIT would fail.
+        session.run("SET SESSION xa_detach_on_prepare = ON")
         start = b""
         rows: list[bytes] = []
+        stage: list[bytes] = []
         for event in piece.events:
-            if event[4] == f.QUERY:
-                _send_rows(session, rows)
-                rows = []
-                text = read_query(Event(0, f.QUERY, 0, 0, event)).text
+            if event[4] in (f.TABLE_MAP, *f.ROWS):
+                rows.append(event)
+                continue
+            _send_rows(session, rows)
+            rows = []
+            text = query_text(_as_event(event)) if event[4] == f.QUERY else b""
+            if event[4] == f.XA_PREPARE:
+                session.run(_XA_START.sub(b"XA PREPARE", start, count=1))
+            elif text.startswith(b"XA "):
                 start = text if _XA_START.match(text) else start
                 session.run(text)
-            elif event[4] == f.XA_PREPARE:
-                session.run(_XA_START.sub(b"XA PREPARE", start, count=1))
             else:
-                rows.append(event)
+                stage.append(event)
+                if event[4] in (f.QUERY, f.EXECUTE_LOAD_QUERY):
+                    self._send_rendered(session, stage)
+                    stage = []
 
     @contextmanager
     def _local_files(self, statement: bytes) -> Iterator[None]:
@@ -104,6 +116,10 @@ class Statements:
             yield
         finally:
             self._control.run(f"SET GLOBAL local_infile = {int(before)}")
+
+
+def _as_event(data: bytes) -> Event:
+    return Event(0, data[4], 0, 0, data)
 
 
 def _send_rows(session: Session, events: Sequence[bytes]) -> None:

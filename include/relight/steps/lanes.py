@@ -10,6 +10,7 @@ import heapq
 import os
 from collections.abc import Iterable, Mapping
 
+from relight.accounting import Prepare, Settle
 from relight.backups.manifest import SnapshotManifest, Value
 from relight.lane.standalone import Tie
 from relight.lane.writers import MOST_CONNECTIONS
@@ -57,7 +58,8 @@ def make_lanes(
         for stream in split.streams:
             volume[stream.database] = volume.get(stream.database, 0) + stream.bytes
     known = set(volume) | set(snapshot.databases)
-    sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties)])
+    ties = [*foreign_key_ties(snapshot), *(t for split in splits for t in split.ties), *settlement_ties(splits)]
+    sets = tie(volume, known, ties)
     lanes = lanes_of(sets, volume, connections)
     end = snapshot.gtids
     for split in splits:
@@ -95,6 +97,18 @@ def foreign_key_ties(snapshot: SnapshotManifest) -> list[Tie]:
         for key in table.foreign_keys
         if key.parent_database != table.database
     ]
+
+
+def settlement_ties(splits: Iterable[SplitResult]) -> list[Tie]:
+    """All databases, if an XA transaction is settled that was prepared before the snapshot: nobody knows what it
+    touched, and what comes after it may need it."""
+    prepared: set[str] = set()
+    for operation in (operation for split in splits for operation in split.operations):
+        if isinstance(operation, Prepare):
+            prepared.add(operation.xid)
+        elif isinstance(operation, Settle) and operation.xid not in prepared:
+            return [None]
+    return []
 
 
 def tie(active: Iterable[str], known: Iterable[str], ties: Iterable[Tie]) -> list[list[str]]:
