@@ -17,7 +17,7 @@ from relight.lane.segments import lane_segment
 from relight.lane.split_log import split_log
 from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
-from relight.server.session import Session, connect
+from relight.server.session import Session, connect, quoted
 from relight.server.table_checksums import checksums
 from relight.steps.lanes import make_lanes
 from tests.support.servers import Servers
@@ -104,5 +104,5 @@ def contents(session: Session) -> tuple[dict[str, int], dict[str, str]]:
     definitions = {}
     for name in sums:
         database, _, table = name.partition(".")
-        definitions[name] = str(session.row(f"SHOW CREATE TABLE `{database}`.`{table}`")[1])
+        definitions[name] = str(session.row(f"SHOW CREATE TABLE {quoted(database, table)}")[1])
     return sums, definitions
