@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relight.accounting import Change, Journal, Prepare, Settle, Unknown
 from relight.binlog import format as f
@@ -29,8 +29,13 @@ Tie = tuple[str, ...] | None
 """Names that may be databases, which then need one lane; None ties all there are."""
 
 _BRACKETS = (b"BEGIN", b"COMMIT")
-_ATOMIC_CREATE = b"START TRANSACTION"
+_ATOMIC_CREATE = b" START TRANSACTION"
 """Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
+_CREATE_OF_OLD = re.compile(
+    rb"CREATE TABLE (?!.*\bENGINE=(?!InnoDB\b)).*(?<!\bSTART TRANSACTION)", re.IGNORECASE | re.DOTALL
+)
+"""The same before 8.0.21, in the same place. It would commit by itself, and a lane that was killed behind it would
+take its rows for written."""
 _NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
 _XA = re.compile(
     rb"XA\s+(START|BEGIN|END|PREPARE|COMMIT|ROLLBACK)\s+(.*?)(\s+ONE\s+PHASE)?\s*$", re.IGNORECASE | re.DOTALL
@@ -111,14 +116,18 @@ class Standalone:
     def _pieces(self, events: Sequence[Event]) -> list[_Open]:
         pieces = _Pieces()
         stage: list[bytes] = []
+        touched: set[tuple[str, str]] = set()
         texts = [self._text(event) for event in events if event.type == f.QUERY]
         begun = bool(texts) and (texts[0] == b"BEGIN" or _brackets_one_phase(texts[0], texts))
+        has_rows = any(event.type in f.ROWS for event in events)
         savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
         for event in events:
             if event.type == f.TABLE_MAP:
                 pieces.map(self._table_map(event), event)
             elif event.type in f.ROWS:
-                self._count(event, self._added(pieces, event))
+                table = self._added(pieces, event)
+                self._count(event, table)
+                touched.add((table.database, table.table))
             elif event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
                 stage.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
@@ -135,13 +144,19 @@ class Standalone:
                     self._books.journal.add([settles])
                     pieces.done.append(_Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data]))
                     continue
+                data = event.data
+                if begun and has_rows and _CREATE_OF_OLD.fullmatch(text):
+                    data, query = data + _ATOMIC_CREATE, replace(query, text=text + _ATOMIC_CREATE)
                 fence = not begun or query.text.endswith(_ATOMIC_CREATE)
-                pieces.done.append(self._statement(query, [*stage, event.data], fence=fence))
+                pieces.done.append(self._statement(query, [*stage, data], fence=fence))
                 stage = []
             elif event.type == f.INCIDENT:
                 raise incident(self._log, event.position)
             elif not self._means_nothing(event):
                 raise self._unsupported(event, "Relight cannot carry this event")
+        if savepoints_matter:
+            reason = "changed in a transaction of which a part was rolled back"
+            self._books.journal.add(Unknown(*name, reason) for name in sorted(touched))
         return pieces.done
 
     def _means_nothing(self, event: Event) -> bool:

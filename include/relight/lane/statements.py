@@ -18,7 +18,9 @@ from relight.lane.stream import Piece
 from relight.lane.writers import MOST_CONNECTIONS, rows_session
 from relight.server.session import Session
 
-_TEMPORARY = re.compile(rb"\bTEMPORARY\b", re.IGNORECASE)
+_CREATES_TEMPORARY = re.compile(
+    rb"\s*(?:/\*(?!!).*?\*/\s*|(?:--\s|#)[^\n]*\n\s*)*(?:/\*!\d*\s*)?CREATE\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL
+)
 _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
 
 
@@ -32,7 +34,13 @@ class Statements:
         self._control = control
         self._session: Session | None = None
         self.format_description = b""
-        self.has_temporary_tables = False
+        self._in_innodb = 0
+        self._in_other_engines = False
+
+    @property
+    def has_temporary_tables(self) -> bool:
+        """Whether there are temporary tables in the session."""
+        return bool(self._in_innodb) or self._in_other_engines
 
     def session(self) -> Session:
         """The session, opened if need be."""
@@ -47,7 +55,8 @@ class Statements:
         if self._session is not None:
             self._session.close()
         self._session = None
-        self.has_temporary_tables = False
+        self._in_innodb = 0
+        self._in_other_engines = False
 
     def run(self, pieces: Sequence[Piece]) -> None:
         """Send the pieces of one transaction, in order."""
@@ -68,10 +77,16 @@ class Statements:
 
     def _run_statement(self, session: Session, piece: Piece) -> None:
         self._send_rendered(session, piece.events)
-        if any(_TEMPORARY.search(event) for event in piece.events):
-            # Nobody else is on this server, so those that are there are this session's.
-            found = self._control.value("SELECT COUNT(*) FROM information_schema.innodb_temp_table_info")
-            self.has_temporary_tables = bool(found)
+        self._look_for_temporary_tables(query_text(_as_event(piece.events[-1])))
+
+    def _look_for_temporary_tables(self, text: bytes) -> None:
+        """Behind every statement, since functions can make and drop them too."""
+        # Nobody else is on this server, so those that are there are this session's.
+        found = int(self._control.value("SELECT COUNT(*) FROM information_schema.innodb_temp_table_info"))
+        if found <= self._in_innodb and _CREATES_TEMPORARY.match(text):
+            # Those of other engines are listed nowhere: there may be one until the session ends.
+            self._in_other_engines = True
+        self._in_innodb = found
 
     def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
         with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
