@@ -43,6 +43,21 @@ _DEFINITIONS = (
 )
 
 
+@dataclass(frozen=True)
+class State:
+    """Everything that replay has to get right on one server."""
+
+    sums: dict[str, int]
+    tables: dict[str, str]
+    definitions: dict[str, list[Row]]
+
+    @classmethod
+    def of(cls, session: Session) -> State:
+        """As it is now."""
+        found = {q: [row for row in session.rows(q) if row[0] != lane_progress.DATABASE] for q in _DEFINITIONS}
+        return cls(*contents(session), found)
+
+
 @dataclass
 class Twins:
     """One source, two servers for its logs. ``planned`` is replayed as it would be in a restore, ``ordered`` without
@@ -119,32 +134,38 @@ class Twins:
         :param logs: instead of those that were written.
         :param inconclusive: tables of which the log does not say how many rows they have; no others may be.
         """
+        splits = self.apply(self.logs if logs is None else logs)
+        self.compare()
+        self._compare_counts(splits, set(inconclusive))
+        return splits
+
+    def apply(self, logs: Sequence[Path]) -> list[SplitResult]:
+        """Split the logs and replay them onto both servers."""
         splits: list[SplitResult] = []
         for server, use_net in ((self.planned, True), (self.ordered, False)):
             self._replays += 1
-            replayed = split_logs(
-                list(self.logs if logs is None else logs), server, self.servers.admin, self.folder / str(self._replays)
-            )
+            replayed = split_logs(list(logs), server, self.servers.admin, self.folder / f"split-{self._replays}")
             replayed.use_net = use_net
             if not use_net:
                 replayed.limits = Limits(transactions_per_batch=3)
             replay_lanes(replayed)
             splits = replayed.splits
-        self.compare()
-        self._compare_counts(splits, set(inconclusive))
         return splits
 
-    def compare(self) -> None:
-        """Both servers are like the source."""
+    def state(self) -> State:
+        """What the source has."""
         with self.servers.connect(self.source) as session:
-            wanted = contents(session)
-            definitions = _definitions(session)
+            return State.of(session)
+
+    def compare(self, wanted: State | None = None) -> None:
+        """Both servers are like the source, or as it was."""
+        wanted = wanted or self.state()
         for server in (self.planned, self.ordered):
             with self.servers.connect(server) as session:
-                sums, tables = contents(session)
-                _must_be_equal(server, tables, wanted[1])
-                _must_be_equal(server, sums, wanted[0])
-                _must_be_equal(server, _definitions(session), definitions)
+                found = State.of(session)
+            _must_be_equal(server, found.tables, wanted.tables)
+            _must_be_equal(server, found.sums, wanted.sums)
+            _must_be_equal(server, found.definitions, wanted.definitions)
 
     def _compare_counts(self, splits: Sequence[SplitResult], inconclusive: set[TableName]) -> None:
         expected = expected_rows(self._counted, [o for split in splits for o in split.operations])
@@ -177,10 +198,6 @@ def _must_be_equal(server: Server, found: Mapping[Any, Any], wanted: Mapping[Any
     names = sorted({*found, *wanted})
     differences = {n: (found.get(n), wanted.get(n)) for n in names if found.get(n) != wanted.get(n)}
     assert not differences, f"{server.name} has other contents than it should have: {differences}"
-
-
-def _definitions(session: Session) -> dict[str, list[Row]]:
-    return {q: [row for row in session.rows(q) if row[0] != lane_progress.DATABASE] for q in _DEFINITIONS}
 
 
 def _databases(session: Session) -> list[str]:

@@ -16,7 +16,7 @@ from relight.binlog import format as f
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
 from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
-from relight.binlog.scan import incident
+from relight.binlog.scan import NOT_CARRIED, incident
 from relight.binlog.transactions import query_text
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
 from relight.lane.statement import effect_of
@@ -278,7 +278,7 @@ class Standalone:
 
     def _unsupported(self, event: Event, why: str) -> BinlogError:
         problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
-        problem.hint = "restore to just before it (--target before:...), then look at it with mysqlbinlog"
+        problem.hint = NOT_CARRIED
         return problem
 
 

@@ -30,15 +30,11 @@ class LogTables:
         self._maps = bytearray()
         self._known: list[tuple[int, int, int, int, int]] = []
         self._widths: list[int] = []
-        self.forget_ids()
-        self._refresh()
-
-    def forget_ids(self) -> None:
-        """Table ids mean nothing any more: another file, or too many of them."""
         self.ids: NDArray[np.int64] = np.full(_IDS, -1, dtype=np.int64)
         self.variants: NDArray[np.int64] = np.zeros(_IDS, dtype=np.int64)
         self.mapped: NDArray[np.int64] = np.full(_IDS, -1, dtype=np.int64)
         self._ids_used = 0
+        self._refresh()
 
     def learn(self, event: bytes) -> TableMap:
         """Register a table map event (without checksum). :raises ValueError, IndexError, struct.error: malformed."""
@@ -48,14 +44,30 @@ class LogTables:
         if variant is None:
             variant = self._add(read_table_map(body), event, content)
         table_id = int.from_bytes(body[:6], "little")
-        if self._ids_used * 2 >= _IDS:
-            self.forget_ids()
-        at = (table_id * 0x9E3779B1) & (_IDS - 1)
-        while self.ids[at] not in (-1, table_id):
-            at = (at + 1) & (_IDS - 1)
+        if self._ids_used * 2 >= self.ids.size:
+            self._make_room()
+        at = self._spot(table_id)
         self._ids_used += self.ids[at] < 0
         self.ids[at], self.variants[at], self.mapped[at] = table_id, variant, -1
         return self.slots[self._known[variant][2]].map
+
+    def _spot(self, table_id: int) -> int:
+        """Where a table id is, or belongs (as ``kernels._find_id`` looks for it)."""
+        last = self.ids.size - 1
+        at = (table_id * 0x9E3779B1) & last
+        while self.ids[at] not in (-1, table_id):
+            at = (at + 1) & last
+        return at
+
+    def _make_room(self) -> None:
+        """Twice as many ids: one transaction may change more tables than there was room for."""
+        known = [column[self.ids >= 0] for column in (self.ids, self.variants, self.mapped)]
+        self.ids, self.variants, self.mapped = (
+            np.full(2 * self.ids.size, empty, dtype=np.int64) for empty in (-1, 0, -1)
+        )
+        for table_id, variant, mapped in zip(*(column.tolist() for column in known), strict=True):
+            at = self._spot(table_id)
+            self.ids[at], self.variants[at], self.mapped[at] = table_id, variant, mapped
 
     def _add(self, table: TableMap, event: bytes, content: bytes) -> int:
         slot = self._of_shape.get(table.shape)
