@@ -130,11 +130,15 @@ def bare_table_maps(event: Raw) -> Iterator[Raw]:
     yield event
 
 
-def create_select_of_old(event: Raw) -> Iterator[Raw]:
-    """CREATE TABLE ... SELECT as it was logged before 8.0.21: a plain CREATE TABLE, inside the transaction."""
-    if event.type == f.QUERY:
-        event = replace(event, body=event.body.removesuffix(b" START TRANSACTION"))
-    yield event
+def replaced_text(end: bytes, new: bytes) -> Change:
+    """Another end of the statements that end so."""
+
+    def change(event: Raw) -> Iterator[Raw]:
+        if event.type == f.QUERY and event.body.endswith(end):
+            event = replace(event, body=event.body.removesuffix(end) + new)
+        yield event
+
+    return change
 
 
 def replaced(number: int, *events: Raw) -> Change:

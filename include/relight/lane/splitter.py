@@ -139,9 +139,9 @@ class Splitter:
         slot = int(events[0, k.E_SLOT])
         table = self._tables.slots[slot]
         starts, ends = np.ascontiguousarray(events[:, k.E_START]), np.ascontiguousarray(events[:, k.E_END])
-        offsets = np.cumsum(ends - starts)
+        offsets = np.cumsum(ends - starts + 2 * (data[starts + 4] <= f.DELETE_ROWS_V1))
         content = np.empty(int(offsets[-1]), dtype=np.uint8)
-        k.copy_runs(data, starts, ends, content)
+        k.copy_events(data, starts, ends, content)
         kinds, rows = events[:, k.E_KIND], events[:, k.E_ROWS]
         self._streams.of(table.map.database).rows(self._chunk, slot, Rows(
             table, events[:, k.E_TRANSACTION], places, rows, content, offsets, offsets,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from relight.accounting import Change, Journal, Prepare, Settle, Unknown
 from relight.binlog import format as f
+from relight.binlog.compose import of_version_2
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
 from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
@@ -90,7 +91,7 @@ class _Pieces:
         if table.table_id not in self._written:
             piece.events.append(map_event)
             self._written.add(table.table_id)
-        piece.events.append(event.data)
+        piece.events.append(of_version_2(event.data))
         return table
 
 
@@ -199,7 +200,7 @@ class Standalone:
                 rows = 0 if event.type in f.UPDATES else self._rows_in(event, mapped)
                 inserted = rows if event.type in f.INSERTS else 0
                 changes.append(Change(mapped.database, mapped.table, inserted, rows - inserted))
-                kept.append(event.data)
+                kept.append(of_version_2(event.data))
             elif event.type == f.XA_PREPARE:
                 kept.append(event.data)
             elif not self._means_nothing(event):
