@@ -23,7 +23,7 @@ BASE = (
 
 CHANGES = (
     "INSERT INTO a.keyed (n, name, note, doc, at) VALUES ({n}, 'name {n}', REPEAT('ab', {n}),"
-    " '{{\"a\": [{n}, \"some longer text\"], \"b\": {{\"c\": {n}}}}}', '2026-11-22 19:02:11.{n}')",
+    ' \'{{"a": [{n}, "some longer text"], "b": {{"c": {n}}}}}\', \'2026-11-22 19:02:11.{n}\')',
     "INSERT INTO a.keyed (n) VALUES ({n}), ({n} + 1)",
     "UPDATE a.keyed SET n = n + 1, note = CONCAT(IFNULL(note, ''), 'z') WHERE id % 5 = {n} % 5",
     "UPDATE a.keyed SET doc = JSON_SET(doc, '$.a', {n}, '$.new', 'x') WHERE doc IS NOT NULL LIMIT 5",
@@ -107,7 +107,12 @@ def test_metadata_and_checksums_that_are_switched_in_the_middle(twins: Twins) ->
     twins.prepare(*BASE)
     with twins.writing() as session:
         for seed, setting in enumerate(
-            ("binlog_row_metadata = MINIMAL", "binlog_checksum = NONE", "binlog_row_metadata = FULL", "binlog_checksum = CRC32")
+            (
+                "binlog_row_metadata = MINIMAL",
+                "binlog_checksum = NONE",
+                "binlog_row_metadata = FULL",
+                "binlog_checksum = CRC32",
+            )
         ):
             session.run(f"SET GLOBAL {setting}")
             change(session, seed, 15)

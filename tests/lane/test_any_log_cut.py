@@ -84,7 +84,9 @@ def test_the_open_file_of_a_killed_server(twins: Twins, tmp_path: Path) -> None:
     with twins.servers.connect(twins.source) as session:
         session.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
         session.run("FLUSH BINARY LOGS")
-        log = Path(str(session.value("SELECT @@log_bin_basename"))).parent / str(session.rows("SHOW BINARY LOG STATUS")[0][0])
+        log = Path(str(session.value("SELECT @@log_bin_basename"))).parent / str(
+            session.rows("SHOW BINARY LOG STATUS")[0][0]
+        )
         write_all_kinds(session)
         before, size = twins.state(), log.stat().st_size
         session.run("BEGIN")
@@ -190,7 +192,7 @@ def test_a_relay_log_is_refused(twins: Twins, tmp_path: Path) -> None:
         )  # fmt: skip
         session.run("START REPLICA IO_THREAD")
         session.run("STOP REPLICA")
-        relay = sorted(path for path in twins.planned.datadir.glob("relay.0*"))[-1]
+        relay = max(twins.planned.datadir.glob("relay.0*"))
         problem = refused(relay, tmp_path)
         session.run("RESET REPLICA ALL")
     assert isinstance(problem, UnsupportedEvent)

@@ -53,7 +53,9 @@ def write_a_bit_of_all(session: Session) -> None:
 
 @pytest.mark.parametrize("changes", OLDER.values(), ids=OLDER)
 @pytest.mark.parametrize("checksums", [True, False], ids=["checksums", "no checksums"])
-def test_logs_with_gtids_of_older_servers(twins: Twins, tmp_path: Path, changes: tuple[Change, ...], checksums: bool) -> None:
+def test_logs_with_gtids_of_older_servers(
+    twins: Twins, tmp_path: Path, changes: tuple[Change, ...], checksums: bool
+) -> None:
     twins.prepare(*BASE)
     with twins.writing() as session:
         write_a_bit_of_all(session)
@@ -99,7 +101,9 @@ def test_create_select_of_an_engine_that_cannot_roll_back(twins: Twins, tmp_path
 
 
 @pytest.mark.parametrize(
-    "changes", [(by_server("5.7.44"), short_gtids(42), bare_table_maps), (no_gtid_events, rows_v1)], ids=["GTIDs", "none"]
+    "changes",
+    [(by_server("5.7.44"), short_gtids(42), bare_table_maps), (no_gtid_events, rows_v1)],
+    ids=["GTIDs", "none"],
 )
 def test_xa_transactions_of_older_servers(twins: Twins, tmp_path: Path, changes: tuple[Change, ...]) -> None:
     twins.prepare(*BASE)

@@ -25,7 +25,9 @@ def test_every_column_type(twins: Twins, image: str) -> None:
         for name in COLUMNS:
             session.run(f"UPDATE kinds.`one {name}` SET v = NULL LIMIT 1")
         # What a rollback took from the automatic values is in no log.
-        run(session, "INSERT INTO kinds.everything (id) VALUES (1000)", "INSERT INTO `other d`.plain VALUES (1000, 'x')")
+        run(
+            session, "INSERT INTO kinds.everything (id) VALUES (1000)", "INSERT INTO `other d`.plain VALUES (1000, 'x')"
+        )
     twins.replay()
 
 
@@ -77,7 +79,9 @@ def test_every_kind_of_key(twins: Twins, image: str) -> None:
     with twins.writing() as session:
         session.run(f"SET SESSION binlog_row_image = {image}")
         for name in (*tables, "gipk"):
-            write_rows(session, f"a.{name}", unique="UNIQUE" in tables.get(name, "") or "PRIMARY" in tables.get(name, ""))
+            write_rows(
+                session, f"a.{name}", unique="UNIQUE" in tables.get(name, "") or "PRIMARY" in tables.get(name, "")
+            )
     twins.replay()
 
 

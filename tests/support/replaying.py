@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relight.backups.manifest import SnapshotManifest
+from relight.backups.manifest import SnapshotManifest, Table
 from relight.credentials import Login
 from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
@@ -77,15 +77,18 @@ def logs_of(source: Session) -> list[Path]:
     return [base / str(row[0]) for row in source.rows("SHOW BINARY LOGS")][:-1]
 
 
-def split_logs(logs: list[Path], onto: Server, admin: Login, folder: Path) -> Replayed:
-    """Split the logs below ``folder``, ready to be replayed."""
+def split_logs(
+    logs: list[Path], onto: Server, admin: Login, folder: Path, *, tables: tuple[Table, ...] = ()
+) -> Replayed:
+    """Split the logs below ``folder``, ready to be replayed. ``tables``: what is known of the base."""
     splits = []
     for number, log in enumerate(logs):
         (folder / str(number)).mkdir(parents=True)
         splits.append(split_log(log, number, folder / str(number)))
     with connect(onto, admin) as session:
         databases = tuple(str(row[0]) for row in session.rows("SHOW DATABASES"))
-    lanes = make_lanes(empty_snapshot(databases), splits, shard="shard-1", most_groups=100)
+    snapshot = empty_snapshot(databases).model_copy(update={"tables": tables})
+    lanes = make_lanes(snapshot, splits, shard="shard-1", most_groups=100)
     return Replayed(onto, admin, folder, splits, lanes)
 
 

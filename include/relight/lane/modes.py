@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from relight.backups.manifest import SnapshotManifest, Value
 from relight.lane.net import NetTable
-from relight.server.schema import SYSTEM_DATABASES
+from relight.server.schema import engines
 from relight.server.session import Session
 
 TableName = tuple[str, str]
@@ -79,13 +79,7 @@ def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mo
 
 def tables_without_rollback(session: Session) -> frozenset[TableName]:
     """The tables of applications, in any database, whose engine cannot roll back."""
-    marks = ", ".join(["%s"] * len(SYSTEM_DATABASES))
-    found = session.rows(
-        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
-        f" AND engine <> 'InnoDB' AND table_schema NOT IN ({marks})",
-        *SYSTEM_DATABASES,
-    )
-    return frozenset((str(database), str(table)) for database, table in found)
+    return frozenset(name for name, engine in engines(session).items() if engine != "InnoDB")
 
 
 def _linked(session: Session, databases: Sequence[str]) -> set[TableName]:

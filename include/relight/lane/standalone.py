@@ -64,6 +64,18 @@ class _Open:
     events: list[bytes] = field(default_factory=list)
 
 
+@dataclass
+class _Looks:
+    """What a transaction looks like as a whole. ``begun``: it is committed by an event at its end, not by
+    its only statement. ``touched``: the tables it has rows of, as far as it was read."""
+
+    texts: Sequence[bytes]
+    begun: bool
+    has_rows: bool
+    savepoints_matter: bool
+    touched: set[tuple[str, str]] = field(default_factory=set)
+
+
 class _Pieces:
     """The pieces of one transaction. Each that has rows carries the table maps they need."""
 
@@ -117,48 +129,54 @@ class Standalone:
     def _pieces(self, events: Sequence[Event]) -> list[_Open]:
         pieces = _Pieces()
         stage: list[bytes] = []
-        touched: set[tuple[str, str]] = set()
-        texts = [self._text(event) for event in events if event.type == f.QUERY]
-        begun = bool(texts) and (texts[0] == b"BEGIN" or _brackets_one_phase(texts[0], texts))
-        has_rows = any(event.type in f.ROWS for event in events)
-        savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
+        looks = self._looked_at(events)
         for event in events:
             if event.type == f.TABLE_MAP:
                 pieces.map(self._table_map(event), event)
             elif event.type in f.ROWS:
                 table = self._added(pieces, event)
                 self._count(event, table)
-                touched.add((table.database, table.table))
+                looks.touched.add((table.database, table.table))
             elif event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
                 stage.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
-                text = self._text(event)
-                if (
-                    text in _BRACKETS
-                    or (_is_savepoint(text) and not savepoints_matter)
-                    or _brackets_one_phase(text, texts)
-                ):
-                    continue
-                query = self._decoded(event)
-                self._refuse_what_cannot_be_carried(event, query)
-                if settles := _settles(text):
-                    self._books.journal.add([settles])
-                    pieces.done.append(_Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data]))
-                    continue
-                data = event.data
-                if begun and has_rows and _CREATE_OF_OLD.fullmatch(text):
-                    data, query = data + _ATOMIC_CREATE, replace(query, text=text + _ATOMIC_CREATE)
-                fence = not begun or query.text.endswith(_ATOMIC_CREATE)
-                pieces.done.append(self._statement(query, [*stage, data], fence=fence))
-                stage = []
+                if piece := self._of_query(event, stage, looks):
+                    pieces.done.append(piece)
+                    stage = []
             elif event.type == f.INCIDENT:
                 raise incident(self._log, event.position)
             elif not self._means_nothing(event):
                 raise self._unsupported(event, "Relight cannot carry this event")
-        if savepoints_matter:
+        if looks.savepoints_matter:
             reason = "changed in a transaction of which a part was rolled back"
-            self._books.journal.add(Unknown(*name, reason) for name in sorted(touched))
+            self._books.journal.add(Unknown(*name, reason) for name in sorted(looks.touched))
         return pieces.done
+
+    def _looked_at(self, events: Sequence[Event]) -> _Looks:
+        texts = [self._text(event) for event in events if event.type == f.QUERY]
+        return _Looks(
+            texts, begun=bool(texts) and (texts[0] == b"BEGIN" or _brackets_one_phase(texts[0], texts)),
+            has_rows=any(event.type in f.ROWS for event in events),
+            savepoints_matter=any(text[:12].upper() == b"ROLLBACK TO " for text in texts),
+        )  # fmt: skip
+
+    def _of_query(self, event: Event, stage: list[bytes], looks: _Looks) -> _Open | None:
+        """The piece that a statement is, with what sets its stage; None if it only brackets others."""
+        text = self._text(event)
+        if text in _BRACKETS or (_is_savepoint(text) and not looks.savepoints_matter):
+            return None
+        if _brackets_one_phase(text, looks.texts):
+            return None
+        query = self._decoded(event)
+        self._refuse_what_cannot_be_carried(event, query)
+        if settles := _settles(text):
+            self._books.journal.add([settles])
+            return _Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data])
+        data = event.data
+        if looks.begun and looks.has_rows and _CREATE_OF_OLD.fullmatch(text):
+            data, query = data + _ATOMIC_CREATE, replace(query, text=text + _ATOMIC_CREATE)
+        fence = not looks.begun or query.text.endswith(_ATOMIC_CREATE)
+        return self._statement(query, [*stage, data], fence=fence)
 
     def _means_nothing(self, event: Event) -> bool:
         return (
