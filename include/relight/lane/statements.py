@@ -24,6 +24,10 @@ _CREATES_TEMPORARY = re.compile(
 _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
 
 
+_NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
+"""Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
+
+
 class Statements:
     """The session in which a lane runs statements. It lives on only while it has temporary tables."""
 
@@ -48,6 +52,8 @@ class Statements:
             self._session = rows_session(
                 self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description, local_files=True
             )
+            for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {_NOT_IN_THE_LOG}"):
+                self._session.run(f"SET SESSION {name} = OFF")
         return self._session
 
     def forget(self) -> None:
