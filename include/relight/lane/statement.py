@@ -105,6 +105,12 @@ class _Words:
         left = [token.keyword for token in self._tokens[self._at :]]
         return any(tuple(left[at : at + len(words)]) == words for at in range(len(left)))
 
+    def seek(self, word: str) -> bool:
+        """Go behind the next place where the word is, or to the end."""
+        while self.left and not self.accept(word):
+            self.skip_one()
+        return self.left
+
     def skip_one(self) -> None:
         self._at += 1
 
@@ -144,7 +150,7 @@ def _operations(words: _Words) -> tuple[Immediate, ...]:
 
 _NAMES_ALL_IT_NEEDS = frozenset(
     {"ALTER TABLE", "DROP", "TRUNCATE", "RENAME", "CREATE DATABASE", "CREATE SCHEMA", "ALTER DATABASE", "CREATE INDEX",
-     "CREATE UNIQUE", "CREATE USER", "CREATE ROLE", "ALTER USER", "GRANT", "REVOKE", "SET", "ANALYZE", "OPTIMIZE", "FLUSH"}
+     "CREATE UNIQUE", "CREATE USER", "CREATE ROLE", "ALTER USER", "SET", "ANALYZE", "OPTIMIZE", "FLUSH"}
 )  # fmt: skip
 """Statements with tables of the default database only where :func:`_operations` finds them, if at all."""
 
@@ -153,6 +159,11 @@ def _may_read_default_database(words: _Words) -> bool:
     """Whether a name without a database may be that of a table, a view or a routine it reads."""
     if not _NAMES_ALL_IT_NEEDS.isdisjoint({words.peek(), f"{words.peek()} {words.peek(1)}"}):
         return False
+    if words.accept("GRANT") or words.accept("REVOKE"):
+        on_something = words.seek("ON")
+        if words.peek() in ("TABLE", "FUNCTION", "PROCEDURE"):
+            words.skip_one()
+        return on_something and words.peek() != "*" and words.peek(1) != "."
     if words.accept("CREATE", "TABLE"):
         return any(words.any(word) for word in ("SELECT", "TABLE", "LIKE"))
     return True

@@ -12,6 +12,7 @@ from relight.binlog.compose import alone
 from relight.binlog.reader import Event
 from relight.binlog.transactions import query_text
 from relight.credentials import Login
+from relight.errors import StatementFailed
 from relight.fleet import Server
 from relight.lane.rendering import rendered
 from relight.lane.stream import Piece
@@ -26,6 +27,9 @@ _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
 
 _NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
 """Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
+
+
+_UNKNOWN_DATABASE, _NO_DEFAULT_DATABASE = "1049 ", "1046 "
 
 
 class Statements:
@@ -95,10 +99,18 @@ class Statements:
         self._in_innodb = found
 
     def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
+        absent: StatementFailed | None = None
         with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
             for statement in statements:
-                with self._local_files(statement):
-                    session.run(statement)
+                try:
+                    with self._local_files(statement):
+                        session.run(statement)
+                except StatementFailed as refused:
+                    if absent is not None and refused.why.startswith(_NO_DEFAULT_DATABASE):
+                        raise absent from refused
+                    if not _may_be_absent(session, statement, refused):
+                        raise
+                    absent = refused
 
     def _run_xa(self, session: Session, piece: Piece) -> None:
         """An XA transaction up to its XA PREPARE, or the statement that settles one."""
@@ -137,6 +149,13 @@ class Statements:
             yield
         finally:
             self._control.run(f"SET GLOBAL local_infile = {int(before)}")
+
+
+def _may_be_absent(session: Session, statement: bytes, refused: StatementFailed) -> bool:
+    """Whether it was only the default database that could not be chosen: it may be another lane's, which has not
+    made it yet or has dropped it. A statement that needs it cannot do without, and says so."""
+    chooses = statement[:4].upper() == b"USE " and refused.why.startswith(_UNKNOWN_DATABASE)
+    return chooses and session.value("SELECT DATABASE()") is None
 
 
 def _as_event(data: bytes) -> Event:
