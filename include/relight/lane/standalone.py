@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from relight.accounting import Change, Journal, Prepare, Settle, Unknown
+from relight.accounting import Change, Journal, Prepare, Unknown
 from relight.binlog import format as f
 from relight.binlog.compose import of_version_2
 from relight.binlog.query import Query, read_query
@@ -20,6 +20,7 @@ from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, tab
 from relight.binlog.scan import NOT_CARRIED, incident
 from relight.binlog.transactions import query_text
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
+from relight.lane import xa
 from relight.lane.statement import effect_of
 from relight.lane.stream import Piece
 
@@ -38,9 +39,6 @@ _CREATE_OF_OLD = re.compile(
 """The same before 8.0.21, in the same place. It would commit by itself, and a lane that was killed behind it would
 take its rows for written."""
 _NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
-_XA = re.compile(
-    rb"XA\s+(START|BEGIN|END|PREPARE|COMMIT|ROLLBACK)\s+(.*?)(\s+ONE\s+PHASE)?\s*$", re.IGNORECASE | re.DOTALL
-)
 
 
 @dataclass
@@ -155,7 +153,7 @@ class Standalone:
     def _looked_at(self, events: Sequence[Event]) -> _Looks:
         texts = [self._text(event) for event in events if event.type == f.QUERY]
         return _Looks(
-            texts, begun=bool(texts) and (texts[0] == b"BEGIN" or _brackets_one_phase(texts[0], texts)),
+            texts, begun=bool(texts) and (texts[0] == b"BEGIN" or xa.brackets_one_phase(texts[0], texts)),
             has_rows=any(event.type in f.ROWS for event in events),
             savepoints_matter=any(text[:12].upper() == b"ROLLBACK TO " for text in texts),
         )  # fmt: skip
@@ -165,11 +163,11 @@ class Standalone:
         text = self._text(event)
         if text in _BRACKETS or (_is_savepoint(text) and not looks.savepoints_matter):
             return None
-        if _brackets_one_phase(text, looks.texts):
+        if xa.brackets_one_phase(text, looks.texts):
             return None
         query = self._decoded(event)
         self._refuse_what_cannot_be_carried(event, query)
-        if settles := _settles(text):
+        if settles := xa.settles(text):
             self._books.journal.add([settles])
             return _Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data])
         data = event.data
@@ -199,8 +197,8 @@ class Standalone:
             if event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
                 kept.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
-                if found := _XA.match(self._text(event)):
-                    xid = _xid(found[2])
+                if found := xa.xid_of(self._text(event)):
+                    xid = found
                 else:
                     query = self._decoded(event)
                     self._books.ties.add(None)
@@ -308,22 +306,3 @@ def _changed_by_statement(databases: Sequence[str]) -> list[Unknown]:
 
 def _is_savepoint(text: bytes) -> bool:
     return text[:12].upper().startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
-
-
-def _brackets_one_phase(text: bytes, texts: Sequence[bytes]) -> bool:
-    """XA START and XA END around what is then committed in one phase: like BEGIN and COMMIT."""
-    found = _XA.match(text)
-    if found is None or texts[0][:3].upper() != b"XA " or len(texts) < 2:
-        return False
-    return found[1].upper() in (b"START", b"BEGIN", b"END") or bool(found[3])
-
-
-def _settles(text: bytes) -> Settle | None:
-    found = _XA.match(text)
-    if found is None or found[1].upper() not in (b"COMMIT", b"ROLLBACK"):
-        return None
-    return Settle(_xid(found[2]), found[1].upper() == b"COMMIT")
-
-
-def _xid(text: bytes) -> str:
-    return text.decode("ascii", "replace").replace(" ", "")
