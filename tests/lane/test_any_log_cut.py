@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relight.binlog import format as f
-from relight.errors import BinlogError, TruncatedLog, UnsupportedEvent
+from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
 from relight.lane.split_log import split_log
 from relight.server import mysqld
 from relight.server.session import Session
@@ -103,6 +103,20 @@ def test_the_open_file_of_a_killed_server(twins: Twins, tmp_path: Path) -> None:
     (split,) = twins.apply([open_file])
     assert split.cut_at == size
     twins.compare(before)
+
+
+def test_garbage_at_the_end_of_an_open_file_is_refused(twins: Twins, tmp_path: Path) -> None:
+    """As a power failure may leave it: that the rest is missing cannot be told from the rest being damaged."""
+    twins.prepare(*BASE)
+    with twins.writing() as session:
+        change(session, 1, 3)
+    (log,) = twins.logs
+    end = ends_of_transactions(log)[-1]
+    path = cut(log, end, tmp_path / "open", in_use=True)
+    path.write_bytes(path.read_bytes() + bytes(300))
+    problem = refused(path, tmp_path)
+    assert isinstance(problem, CorruptEvent)
+    assert f"(open at {end}, type 0)" in str(problem)
 
 
 def refused(log: Path, tmp_path: Path) -> BinlogError:

@@ -12,6 +12,7 @@ from relight.accounting import TableName
 from relight.errors import LaneBlocked, ReplayError
 from relight.server.session import Session
 from tests.lane.test_any_log import BASE, change
+from tests.support.older_logs import replaced_text, rewritten
 from tests.support.replaying import split_logs
 from tests.support.twins import Twins, replay_lanes
 
@@ -167,8 +168,40 @@ def test_a_rollback_to_a_savepoint_behind_which_a_table_that_cannot_roll_back_wa
             "INSERT INTO a.loose VALUES (1)", "INSERT INTO a.loose SELECT n FROM a.bag", "ROLLBACK TO sp",
             "INSERT INTO b.keyed VALUES ('kept', 3, NULL)", "COMMIT",
         )  # fmt: skip
-        session.run("SET GLOBAL enforce_gtid_consistency = ON")
     twins.replay(inconclusive=() if binlog_format == "ROW" else [*ALL, ("a", "loose")])
+
+
+def test_transactions_that_were_rolled_back_and_are_in_the_log(twins: Twins) -> None:
+    """Since a table that cannot roll back, or a temporary table, was changed in them."""
+    twins.prepare(*BASE, "CREATE TABLE a.loose (n INT) ENGINE=MyISAM")
+    with twins.writing() as session:
+        run(session, *(f"SET GLOBAL gtid_mode = {mode}" for mode in ("ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF")),
+            "SET GLOBAL enforce_gtid_consistency = OFF", "SET SESSION binlog_format = STATEMENT")  # fmt: skip
+        mixed = ("INSERT INTO a.bag VALUES (77, 'gone')", "INSERT INTO a.loose SELECT n FROM a.bag")
+        run(
+            session, "BEGIN", *mixed, "ROLLBACK", "XA START 'x'", *mixed, "XA END 'x'", "XA ROLLBACK 'x'",
+            "XA START 'y'", *mixed, "XA END 'y'", "XA PREPARE 'y'", "XA ROLLBACK 'y'",
+            "BEGIN", "INSERT INTO b.keyed VALUES ('gone', 1, NULL)", "CREATE TEMPORARY TABLE a.tmp (n INT)", "ROLLBACK",
+            "INSERT INTO a.tmp VALUES (5)", "INSERT INTO a.bag SELECT n, 'of tmp' FROM a.tmp",
+            "DROP TEMPORARY TABLE a.tmp", "SET SESSION binlog_format = MIXED", "BEGIN", "INSERT INTO a.bag VALUES (78, UUID())", mixed[1], "ROLLBACK",
+        )  # fmt: skip
+    assert any(b"ROLLBACK" in log.read_bytes() for log in twins.logs)
+    twins.replay(inconclusive=[*ALL, ("a", "loose")])
+
+
+def test_rows_that_were_rolled_back_and_are_in_the_log(twins: Twins, tmp_path: Path) -> None:
+    twins.prepare(*BASE, "CREATE TABLE a.loose (n INT) ENGINE=MyISAM")
+    with twins.writing() as session:
+        run(
+            session,
+            "INSERT INTO a.loose VALUES (1), (2)",
+            "UPDATE a.loose SET n = 5 WHERE n = 1",
+            "INSERT INTO a.bag VALUES (1, 'x')",
+        )
+    twins.replay(
+        [rewritten(twins.logs[0], tmp_path / "new", replaced_text(b"COMMIT", b"ROLLBACK"))],
+        inconclusive=[("a", "loose")],
+    )
 
 
 def test_a_lane_that_ends_in_a_transaction_with_a_table_that_cannot_roll_back_is_not_resumed(twins: Twins) -> None:

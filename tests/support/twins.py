@@ -241,6 +241,7 @@ def _clean(session: Session) -> None:
     for name in _SETTINGS:
         wanted = {"binlog_checksum": "CRC32", "binlog_row_metadata": "FULL", "local_infile": "OFF"}.get(name, "DEFAULT")
         session.run(f"SET GLOBAL {name} = {wanted}")
+    session.run("SET GLOBAL enforce_gtid_consistency = ON")
     modes = ("OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
     for mode in modes[modes.index(str(session.value("SELECT @@GLOBAL.gtid_mode"))) + 1 :]:
         session.run(f"SET GLOBAL gtid_mode = {mode}")

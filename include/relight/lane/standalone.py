@@ -65,12 +65,13 @@ class _Open:
 @dataclass
 class _Looks:
     """What a transaction looks like as a whole. ``begun``: it is committed by an event at its end, not by
-    its only statement. ``touched``: the tables it has rows of, as far as it was read."""
+    its only statement. ``undone``: some of it, or all, was rolled back, and is in the log because tables that cannot
+    roll back were changed. ``touched``: the tables it has rows of, as far as it was read."""
 
     texts: Sequence[bytes]
     begun: bool
     has_rows: bool
-    savepoints_matter: bool
+    undone: bool
     touched: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -145,8 +146,8 @@ class Standalone:
                 raise incident(self._log, event.position)
             elif not self._means_nothing(event):
                 raise self._unsupported(event, "Relight cannot carry this event")
-        if looks.savepoints_matter:
-            reason = "changed in a transaction of which a part was rolled back"
+        if looks.undone:
+            reason = "changed in a transaction that was rolled back, or a part of it"
             self._books.journal.add(Unknown(*name, reason) for name in sorted(looks.touched))
         return pieces.done
 
@@ -155,18 +156,21 @@ class Standalone:
         return _Looks(
             texts, begun=bool(texts) and (texts[0] == b"BEGIN" or xa.brackets_one_phase(texts[0], texts)),
             has_rows=any(event.type in f.ROWS for event in events),
-            savepoints_matter=any(text[:12].upper() == b"ROLLBACK TO " for text in texts),
+            undone=any(text[:12].upper() == b"ROLLBACK TO " or xa.undoes(text) for text in texts),
         )  # fmt: skip
 
     def _of_query(self, event: Event, stage: list[bytes], looks: _Looks) -> _Open | None:
         """The piece that a statement is, with what sets its stage; None if it only brackets others."""
         text = self._text(event)
-        if text in _BRACKETS or (_is_savepoint(text) and not looks.savepoints_matter):
+        if text in _BRACKETS or (_is_savepoint(text) and not looks.undone):
             return None
         if xa.brackets_one_phase(text, looks.texts):
             return None
+        if looks.begun and xa.undoes(text):
+            # What it changed in tables that cannot roll back stays, so it is run and rolled back once more.
+            self._books.ties.add(None)
+            return _Open(SERVER_LANE, statement=True, events=[event.data.removesuffix(text) + b"ROLLBACK"])
         query = self._decoded(event)
-        self._refuse_what_cannot_be_carried(event, query)
         if settles := xa.settles(text):
             self._books.journal.add([settles])
             return _Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data])
@@ -238,12 +242,6 @@ class Standalone:
             self._books.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
             self._books.journal.add(effect.operations)
         return _Open(home, statement=True, fence=fence, events=events)
-
-    def _refuse_what_cannot_be_carried(self, event: Event, query: Query) -> None:
-        word = query.text[:9].upper()
-        if word.startswith(b"ROLLBACK") and not query.text.upper().startswith(b"ROLLBACK TO"):
-            raise self._unsupported(event, "a transaction that was rolled back after it had changed a table of an"
-                                           " engine without transactions")  # fmt: skip
 
     def _added(self, pieces: _Pieces, event: Event) -> TableMap:
         table = pieces.add_rows(event)

@@ -29,6 +29,12 @@ def brackets_one_phase(text: bytes, texts: Sequence[bytes]) -> bool:
     return found[1].upper() in (b"START", b"BEGIN", b"END") or bool(found[3])
 
 
+def undoes(text: bytes) -> bool:
+    """Whether it rolls back all of the transaction that it ends, with XA or without."""
+    found = _XA.match(text)
+    return text.upper() == b"ROLLBACK" or (found is not None and found[1].upper() == b"ROLLBACK")
+
+
 def settles(text: bytes) -> Settle | None:
     """What becomes of a prepared transaction, if the statement decides it."""
     found = _XA.match(text)
