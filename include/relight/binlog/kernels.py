@@ -1,7 +1,7 @@
 """The hot loops, compiled. Plain functions over arrays; nothing else is in this file.
 
 Five loops carry a replay: :func:`scan` checks a log file and finds its transactions, :func:`walk_rows` finds
-the rows events in them and counts their rows, :func:`copy_runs` puts them together by table,
+the rows events in them and counts their rows, :func:`copy_events` puts them together by table,
 :func:`fold` computes the net effect of a table's events, and the ``put_`` functions write what is sent.
 
 Rows are never decoded: a row image is a null bitmap followed by the values that are not null,
@@ -90,6 +90,7 @@ _QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
     f.TABLE_MAP,
     f.TRANSACTION_PAYLOAD,
 )
+_EXECUTE_LOAD = f.EXECUTE_LOAD_QUERY
 _WRITE_V1, _UPDATE_V1, _DELETE_V1 = f.WRITE_ROWS_V1, f.UPDATE_ROWS_V1, f.DELETE_ROWS_V1
 _WRITE_2, _UPDATE_2, _DELETE_2, _PARTIAL = f.WRITE_ROWS, f.UPDATE_ROWS, f.DELETE_ROWS, f.PARTIAL_UPDATE_ROWS
 _HEADER, _IGNORABLE_FLAG = f.HEADER_SIZE, f.MAY_BE_IGNORED
@@ -172,7 +173,15 @@ def _is_text(data, start, end, word):
     return True
 
 
+@njit(nogil=True)
+def _begins_with(data, start, end, word):
+    return end - start >= len(word) and _is_text(data, start, start + len(word), word)
+
+
 _BEGIN, _COMMIT, _ROLLBACK = (np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK"))
+_XA_START, _XA_COMMIT, _XA_ROLLBACK = (
+    np.frombuffer(word, dtype=np.uint8) for word in (b"XA START ", b"XA COMMIT ", b"XA ROLLBACK ")
+)
 
 
 @njit(nogil=True)
@@ -224,8 +233,13 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        if position + _HEADER > size:
+        if position + _HEADER > size or position + _number(data, position + 9, 4) > size:
+            if head >= 0 and complete:
+                _close(out, count, head, position, plain and begun, kind)
+                state[0] = count + 1
+                head = int64(-1)
             state[3] = head
+        if position + _HEADER > size:
             return CUT_HEADER
         event = int64(data[position + 4])
         length = _number(data, position + 9, 4)
@@ -235,7 +249,6 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
             return BAD_LENGTH
         following = position + length
         if following > size:
-            state[3] = head
             return CUT_EVENT
         end = following - tail
         if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
@@ -295,7 +308,13 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
                 complete = True
             else:
                 plain = False
-                complete = complete or not begun or _is_text(data, text, end, _ROLLBACK)
+                if not begun and _begins_with(data, text, end, _XA_START):
+                    begun = True
+                elif (
+                    not begun or _is_text(data, text, end, _ROLLBACK)
+                    or _begins_with(data, text, end, _XA_COMMIT) or _begins_with(data, text, end, _XA_ROLLBACK)
+                ):  # fmt: skip
+                    complete = True
         elif event == _XID:
             complete = True
         elif event == _PAYLOAD:
@@ -306,7 +325,7 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         elif not (_MEANINGLESS[event] or flags & _IGNORABLE_FLAG):
             # Whoever looks at the transaction more closely decides; only statement context does not end one.
             plain = False
-            complete = complete or not _STARTS_BARE[event] or event == 18
+            complete = complete or not _STARTS_BARE[event] or (event == _EXECUTE_LOAD and not begun)
         position = following
         if bare and complete:
             _close(out, count, head, position, plain and begun, kind)
@@ -560,6 +579,25 @@ def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
         size = ends[i] - starts[i]
         into[at : at + size] = data[starts[i] : ends[i]]
         at += size
+
+
+@njit(void(_READ, _LONGS, _LONGS, _WRITE), nogil=True, cache=True)
+def copy_events(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
+    """Copy rows events, one behind the other. Those of version 1, which new servers do not take in a ``BINLOG``
+    statement, become events of version 2: two bytes more, that say that there is no extra information."""
+    at = 0
+    for i in range(starts.size):
+        start, end = starts[i], ends[i]
+        event = int64(data[start + 4])
+        if event <= _DELETE_V1:
+            head = _HEADER + 8
+            into[at : at + head] = data[start : start + head]
+            into[at + 4] = uint8(event - _WRITE_V1 + _WRITE_2)
+            into[at + head], into[at + head + 1] = uint8(2), uint8(0)
+            at += head + 2
+            start += head
+        into[at : at + end - start] = data[start:end]
+        at += end - start
 
 
 @njit(nogil=True)

@@ -8,7 +8,7 @@ position, so a lane that was killed goes on at the first change that is not ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,12 +20,12 @@ from relight.fleet import Limits, Server
 from relight.lane import lane_progress
 from relight.lane.fingerprint import fingerprint, prepared_transactions
 from relight.lane.lane_progress import Fence, Position, TableName
-from relight.lane.modes import Mode, read_modes
+from relight.lane.modes import Mode, read_modes, tables_without_rollback
 from relight.lane.net import NotProvable
 from relight.lane.pending import Pending
 from relight.lane.segments import LaneSegment
 from relight.lane.statements import Statements
-from relight.lane.stream import Chunk, StreamReader, chunks
+from relight.lane.stream import Chunk, Piece, StreamReader, chunks
 from relight.lane.writers import MOST_CONNECTIONS, Writers, lock_name, take_lock
 from relight.run_files import Lane
 from relight.server.session import connect
@@ -69,6 +69,7 @@ class LaneApplier:
         self._done: dict[TableName, Position] = {}
         self._divided: dict[TableName, Position] = {}
         self._modes: dict[TableName, Mode] | None = None
+        self._loose: frozenset[TableName] | None = None
         self._pending: Pending | None = None
         self._collected = self._size = 0
 
@@ -234,6 +235,8 @@ class LaneApplier:
         position."""
         self._write_all(segment, told)
         fence = any(piece.fence for piece in chunk.pieces)
+        if self._is_fragile(chunk.pieces):
+            lane_progress.mark_torn(self._control, self._lane.name, _NO_ROLLBACK)
         if fence:
             xa = any(piece.xa for piece in chunk.pieces)
             before = self._seen(xa=xa)
@@ -251,10 +254,23 @@ class LaneApplier:
             raise self._explained(refused, chunk.pieces[0].gtid) from refused
         if fence:
             lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
-            self._pending = None  # the definitions may have changed
+            self._pending = self._loose = None  # the definitions may have changed
         self._statements.settle()
         self._position = self._reached = position
         told(chunk.size)
+
+    def _is_fragile(self, pieces: Sequence[Piece]) -> bool:
+        """Whether some of it could be there although the session ended before its end."""
+        if any(piece.fence for piece in pieces):
+            return False
+        if self._loose is None:
+            self._loose = tables_without_rollback(self._control)
+        touched = {name for piece in pieces for name in piece.tables}
+        if not any(piece.statement for piece in pieces):
+            return not touched.isdisjoint(self._loose)
+        self._collecting()
+        # A statement may change any table, and one that is not known yet is made by it.
+        return bool(self._loose) or not touched <= set(self._modes or {})
 
     def _explained(self, refused: StatementFailed, transaction: str) -> ReplayError:
         if refused.why.startswith(_MISSING_OBJECT):
