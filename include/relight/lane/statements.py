@@ -38,8 +38,9 @@ class Statements:
         """The session, opened if need be."""
         if self._session is None:
             self._session = rows_session(
-                self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description, local_files=True
-            )
+                self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description,
+                holder=self._control.thread_id, local_files=True,
+            )  # fmt: skip
         return self._session
 
     def forget(self) -> None:
