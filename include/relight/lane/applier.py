@@ -24,6 +24,7 @@ from relight.lane.modes import Mode, read_modes
 from relight.lane.net import NotProvable
 from relight.lane.pending import Pending
 from relight.lane.segments import LaneSegment
+from relight.lane.standalone import SERVER_LANE
 from relight.lane.statements import Statements
 from relight.lane.stream import Chunk, StreamReader, chunks
 from relight.lane.writers import MOST_CONNECTIONS, Writers, lock_name, take_lock
@@ -248,6 +249,8 @@ class LaneApplier:
             xa = any(piece.xa for piece in chunk.pieces)
             before = self._seen(xa=xa)
             lane_progress.open_fence(self._control, self._lane.name, Fence(position, chunk.size, before, xa))
+        elif not self._can_roll_back():
+            lane_progress.mark_torn(self._control, self._lane.name, _NO_ROLLBACK)
         session = self._statements.session()
         try:
             if not fence:
@@ -261,10 +264,16 @@ class LaneApplier:
             raise self._explained(refused, chunk.pieces[0].gtid) from refused
         if fence:
             lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
-            self._pending = None  # the definitions may have changed
+            self._pending = self._modes = None  # the definitions may have changed
         self._statements.settle()
         self._position = self._reached = position
         told(chunk.size)
+
+    def _can_roll_back(self) -> bool:
+        """Whether every table of the lane can: nobody can tell which ones a statement changes."""
+        if self._modes is None:
+            self._modes = read_modes(self._control, self._lane.databases)
+        return all(mode.transactional for (database, _), mode in self._modes.items() if database != SERVER_LANE)
 
     def _explained(self, refused: StatementFailed, transaction: str) -> ReplayError:
         if refused.why.startswith(_MISSING_OBJECT):
