@@ -140,7 +140,8 @@ class Writers:
         what they wrote is written again then, by a session that does not mind."""
         with _Borrowed(self) as session:
             lane_progress.open_division(session, self._lane, write.table, write.before, write.to)
-        self._all([partial(self._part, part, again=write.again) for part in write.parts])
+        for parts in write.phases:
+            self._all([partial(self._part, part, again=write.again) for part in parts])
         with _Borrowed(self) as session:
             if write.position < write.to:
                 lane_progress.open_division(session, self._lane, write.table, write.position, write.to)
