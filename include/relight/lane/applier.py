@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from relight.credentials import Login
-from relight.errors import LaneBlocked, ReplayError, StatementFailed
+from relight.errors import LaneBlocked, RelightError, ReplayError, StatementFailed
 from relight.fleet import Limits, Server
 from relight.lane import lane_progress
 from relight.lane.fingerprint import fingerprint, prepared_transactions
@@ -58,7 +58,7 @@ class LaneApplier:
         self._use_net = use_net
         self._control = connect(server, login)
         self._control.run("SET SESSION sql_log_bin = 0")
-        self._writers = Writers(server, login, lane.name, lane.connections)
+        self._writers = Writers(server, login, lane.name, lane.connections, holder=self._control.thread_id)
         self._statements = Statements(server, login, lane.name, self._control)
         self._careful_until: Position | None = None
         self.in_order_again = 0
@@ -74,17 +74,27 @@ class LaneApplier:
         self._collected = self._size = 0
 
     def __enter__(self) -> Self:
+        try:
+            self._take_locks()
+        except RelightError:
+            self._close()  # else this process would be in its own way when it tries again
+            raise
+        return self
+
+    def _take_locks(self) -> None:
         take_lock(self._control, self._lane.name, "lane")
         # A killed task's sessions may still be running their last statement, a long ALTER say: until they are
         # gone, nobody can tell what they have done.
         for number in range(MOST_CONNECTIONS + 1):
             take_lock(self._control, self._lane.name, f"rows-{number}")
             self._control.run("DO RELEASE_LOCK(%s)", lock_name(self._lane.name, f"rows-{number}"))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._writers.close()
         self._statements.forget()
         self._control.close()
@@ -254,7 +264,7 @@ class LaneApplier:
             raise self._explained(refused, chunk.pieces[0].gtid) from refused
         if fence:
             lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
-            self._pending = self._loose = None  # the definitions may have changed
+            self._pending = self._modes = self._loose = None  # the definitions may have changed
         self._statements.settle()
         self._position = self._reached = position
         told(chunk.size)

@@ -234,6 +234,8 @@ class Standalone:
         updated = query.updated or ()
         named = (operation.database for operation in effect.operations)
         home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
+        if fence and effect.names is None:
+            home = SERVER_LANE  # all databases share its lane, which watches what belongs to none of them
         if not fence:
             # A statement-format change runs triggers and functions that only its source could see.
             self._books.ties.add(None)

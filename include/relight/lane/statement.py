@@ -23,8 +23,8 @@ _VERSION_COMMENT = re.compile(r"/\*!\d*(.*?)\*/", re.DOTALL)
 
 @dataclass(frozen=True)
 class Effect:
-    """``names``: every name that may be a database's; None where the statement cannot be read.
-    ``operations``: what it does to row counts, in order."""
+    """``names``: every name that may be a database's; None where the statement cannot be read, or is about
+    something that tables of any database may need. ``operations``: what it does to row counts, in order."""
 
     names: frozenset[str] | None
     operations: tuple[Immediate, ...]
@@ -40,6 +40,8 @@ def effect_of(sql: str, database: str) -> Effect:
         tokens = _tokens(sql)
     except TokenError:
         return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
+    if _is_server_wide(_Words(list(_split_up(tokens)), database)):
+        return Effect(None, ())
     names = {
         token.text
         for token, dot, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
@@ -131,6 +133,14 @@ class _Words:
         while self.accept(","):
             found.append(self.table())
         return found
+
+
+def _is_server_wide(words: _Words) -> bool:
+    """Whether it is about a tablespace or a spatial reference system."""
+    if not (words.accept("CREATE") or words.accept("ALTER") or words.accept("DROP")):
+        return False
+    words.accept("OR", "REPLACE")
+    return words.accept("TABLESPACE") or words.accept("SPATIAL", "REFERENCE")
 
 
 def _operations(words: _Words) -> tuple[Immediate, ...]:
