@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "credentials": {"errors"},
     "accounting": {"backups"},
     "site": {"errors", "fleet", "credentials", "progress", "store", "backups", "planning"},
-    "run_files": {"errors", "accounting", "backups", "lane"},
+    "run_files": {"errors", "accounting", "backups"},
     # What is in the store, and what to make of it.
     "backups": {"errors", "gtid", "store", "binlog", "planning"},
     "planning": {"errors", "gtid", "site", "store", "backups"},
@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "lane": {"errors", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     # Steps, and the story that they make.
     "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files", "splitting",
-              "backups", "planning", "store", "binlog", "server", "lane"},
+              "backups", "planning", "store", "server", "lane"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.

@@ -158,3 +158,13 @@ def test_a_server_that_is_run_by_commands_is_started_and_stopped_by_them(servers
     assert mysqld.running_pid(server) is not None
     mysqld.stop(server, servers.admin)
     assert mysqld.running_pid(server) is None
+
+
+def test_a_server_below_a_symbolic_link_is_found_and_waited_for(servers: Servers, tmp_path: Path) -> None:
+    server = servers.make()
+    (tmp_path / "link").symlink_to(server.datadir.parent)
+    linked = server.model_copy(update={"datadir": tmp_path / "link" / "data"})
+    pid = mysqld.running_pid(linked)
+    assert pid == mysqld.running_pid(server) is not None
+    mysqld.stop(linked, servers.admin)
+    assert not Path(f"/proc/{pid}").exists()

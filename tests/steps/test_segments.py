@@ -17,6 +17,7 @@ from relight.backups.shipping import Origin, ship
 from relight.errors import GapError, ObjectCorrupt, ServerError, TruncatedLog
 from relight.fleet import Server
 from relight.gtid import GtidSet
+from relight.lane.survey import survey
 from relight.planning.resolve import make_plan
 from relight.planning.target import Target
 from relight.server.session import Session
@@ -179,7 +180,7 @@ def test_a_truncated_log_is_refused_and_not_uploaded(site: MakeSite, servers: Se
     cut = source.workdir / "binlog.000001"
     cut.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(TruncatedLog):
-        ship(the_site.store, Origin("shard-1", "0" * 36, GtidSet()), cut, "0" * 64, lambda _: None)
+        ship(the_site.store, Origin("shard-1", "0" * 36, GtidSet()), cut, "0" * 64, lambda _: None, survey)
     assert list(the_site.store.list("")) == []
 
 

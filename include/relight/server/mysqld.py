@@ -184,7 +184,8 @@ def wait_until_down(server: Server, pid: int | None, *, timeout: float = 120) ->
 
 def running_pid(server: Server) -> int | None:
     """The process that holds the server's InnoDB system tablespace open, from /proc; None if none does."""
-    wanted = server.datadir / "ibdata1"
+    # /proc names files without symbolic links, and a folder above the data directory may be one.
+    wanted = server.datadir.resolve() / "ibdata1"
     for pid, path in open_files(server.datadir):
         if path == wanted:
             return pid
