@@ -149,6 +149,20 @@ def _number(data, position, size):
 
 
 @njit(nogil=True)
+def _same(one, a, other, b, size):
+    for i in range(size):
+        if one[a + i] != other[b + i]:
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _is_event(data, start, end):
+    """Whether there is room for an event's header."""
+    return start >= 0 and start + _HEADER <= end <= data.size
+
+
+@njit(nogil=True)
 def _is_rows(event):
     return _WRITE_V1 <= event <= _DELETE_V1 or _WRITE_2 <= event <= _DELETE_2 or event == _PARTIAL
 
@@ -494,32 +508,34 @@ def walk_rows(
         transaction that mapped it last.
     :param known: a row per registered table map: where its bytes (behind the table id) begin and end in
         ``maps``, its slot, and where its column widths begin and end in ``widths``.
-    :param state: receives the number of events, the transaction that was reached, and the position there.
+    :param state: receives the number of events, the transaction that was reached, the position there, and where
+        in that transaction to go on, which 0 leaves to its beginning.
     """
     count = state[0]
+    resumed, state[3] = state[3], 0
     for at in range(first, last):
         state[0], state[1] = count, at
         number = transactions[at, T_NUMBER]
         position, stop = transactions[at, T_BEGIN], transactions[at, T_END]
+        if at == first and resumed:
+            position = resumed
         while position < stop:
             event = int64(data[position + 4])
             following = position + _number(data, position + 9, 4)
             end = following - tail
             body = position + _HEADER
             if event == _TABLE_MAP:
-                state[2] = position
+                state[0], state[2] = count, position
                 if body + 8 > end:
                     return BROKEN
                 spot = _find_id(ids, _number(data, body, 6))
-                if ids[spot] < 0:
-                    return NEW_MAP
                 variant = variants[spot]
-                start, finish = known[variant, 0], known[variant, 1]
-                if finish - start != end - body - 6:
+                start, finish = int64(0), int64(0)
+                if ids[spot] >= 0:
+                    start, finish = known[variant, 0], known[variant, 1]
+                if finish - start != end - body - 6 or not _same(maps, start, data, body + 6, finish - start):
+                    state[3] = position
                     return NEW_MAP
-                for i in range(finish - start):
-                    if maps[start + i] != data[body + 6 + i]:
-                        return NEW_MAP
                 mapped[spot] = number
             elif _is_rows(event):
                 state[2] = position
@@ -529,7 +545,7 @@ def walk_rows(
                 if ids[spot] < 0 or mapped[spot] != number:
                     return NO_MAP
                 if count >= out.shape[0]:
-                    state[0] = count
+                    state[0], state[3] = count, position
                     return FULL
                 variant = variants[spot]
                 its_widths = widths[known[variant, 3] : known[variant, 4]]
@@ -574,14 +590,6 @@ def _hash(data, start, size):
         mixed ^= mixed >> uint64(29)
     mixed = (mixed ^ uint64(size)) * uint64(0xBF58476D1CE4E5B9)
     return int64(mixed ^ (mixed >> uint64(32)))
-
-
-@njit(nogil=True)
-def _same(one, a, other, b, size):
-    for i in range(size):
-        if one[a + i] != other[b + i]:
-            return False
-    return True
 
 
 @njit(nogil=True)

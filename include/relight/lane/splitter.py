@@ -121,7 +121,7 @@ class Splitter:
         events = np.empty((max(_CHUNK // 128, 4096), k.E_COLUMNS), dtype=np.int64)
         state = np.zeros(4, dtype=np.int64)
         for first, last in _chunks(run):
-            state[:2] = 0, first
+            state[:] = 0, first, 0, 0
             while True:
                 code = k.walk_rows(
                     data, run, int(state[1]), last, tail, self._tables.ids, self._tables.variants, self._tables.mapped,
@@ -135,7 +135,6 @@ class Splitter:
                     self._learn(data, int(state[2]), tail)
                 else:
                     raise self._broken(code, data, int(state[2]), tail)
-                state[0] = np.searchsorted(events[: state[0], k.E_TRANSACTION], run[state[1], k.T_NUMBER])
             self._emit(events[: state[0]], data)
 
     def _learn(self, data: k.Bytes, position: int, tail: int) -> None:
