@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relight.binlog import format as f
@@ -62,8 +63,18 @@ def count_rows(event_type: int, body: memoryview, table: TableMap) -> int:
     present = int.from_bytes(body[position : position + present_bytes], "little")
     position += present_bytes
     widths = [w for i, w in enumerate(table.widths) if present >> i & 1]
+    if not widths and position == len(body):
+        # A row of default values only has no column in a minimal image. The server gives each an event.
+        return 1
+    return _walk(body[position:], widths)
+
+
+def _walk(body: memoryview, widths: Sequence[int]) -> int:
+    """How many images with columns of these widths there are, one behind the other."""
+    if not widths:
+        raise ValueError("rows without columns")
     null_bytes = (len(widths) + 7) // 8
-    rows, end = 0, len(body)
+    rows, position, end = 0, 0, len(body)
     while position < end:
         nulls = int.from_bytes(body[position : position + null_bytes], "little")
         position += null_bytes
