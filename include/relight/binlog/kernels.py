@@ -273,6 +273,8 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
                 found = _read_gtid(data, body, end, _number(data, position, 4), out[count])
                 if found != OK:
                     return found
+                if event == _G_GTID and out[count, T_NUMBER] <= 0:
+                    return BAD_GTID
             position = following
             continue
         if event in (_ROTATE, _STOP):
@@ -434,7 +436,7 @@ def _rows_head(data, event, body, end, columns):
         usual = usual and (extra == 2 or data[p + 2] == _PARTITION_INFO)
         p += extra
     found, p = _packed(data, p, end)
-    if p < 0 or found != columns:
+    if p < 0 or found != columns or columns == 0:
         return kind, int64(0), int64(BROKEN)
     bitmaps = p
     size = (columns + 7) // 8
@@ -770,9 +772,12 @@ def fold(
         if is_key[column]:
             last = column
     sort = np.zeros(2, dtype=np.int64)
+    room = min(entries.shape[0], slots.size // 2)
     for at in range(starts.size):
         state[S_AT] = at
         position, end = starts[at], ends[at]
+        if not _is_event(data, position, end):
+            return BROKEN
         kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
         if p < 0 or not kind & FULL_ROWS:
             return BROKEN
@@ -788,7 +793,11 @@ def fold(
                 p = _full_image_end(data, after, end, widths)
                 if p < 0:
                     return BROKEN
+            if state[S_ENTRIES] + 2 > room or state[S_USED] + 2 * (p - image) > arena.size:
+                return BROKEN  # more rows than there were said to be
             if automatic >= 0 and kind != DELETE:
+                if p - after > highest.size:
+                    return BROKEN
                 _note_highest(data, after, p, widths, automatic, highest, state)
             if last < 0:
                 if kind != INSERT:
@@ -958,6 +967,8 @@ def key_hashes(
     count = int64(0)
     for at in range(starts.size):
         position, end = starts[at], ends[at]
+        if not _is_event(data, position, end):
+            return BROKEN
         kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
         if p < 0 or not kind & FULL_ROWS:
             return BROKEN
