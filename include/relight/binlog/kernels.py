@@ -92,6 +92,7 @@ _QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
 )
 _WRITE_V1, _UPDATE_V1, _DELETE_V1 = f.WRITE_ROWS_V1, f.UPDATE_ROWS_V1, f.DELETE_ROWS_V1
 _WRITE_2, _UPDATE_2, _DELETE_2, _PARTIAL = f.WRITE_ROWS, f.UPDATE_ROWS, f.DELETE_ROWS, f.PARTIAL_UPDATE_ROWS
+_LOAD = f.EXECUTE_LOAD_QUERY
 _HEADER, _IGNORABLE_FLAG = f.HEADER_SIZE, f.MAY_BE_IGNORED
 _STATEMENT_END, _NO_CHECKS, _SQL_KEYS = f.STATEMENT_END, f.NO_FOREIGN_KEY_CHECKS, f.USE_SQL_FOREIGN_KEY
 _USUAL_FLAGS = (
@@ -186,7 +187,9 @@ def _is_text(data, start, end, word):
     return True
 
 
-_BEGIN, _COMMIT, _ROLLBACK = (np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK"))
+_BEGIN, _COMMIT, _ROLLBACK, _XA_START, _XA_COMMIT = (
+    np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK", b"XA START ", b"XA COMMIT ")
+)
 
 
 @njit(nogil=True)
@@ -238,19 +241,23 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        if position + _HEADER > size:
-            state[3] = head
-            return CUT_HEADER
-        event = int64(data[position + 4])
-        length = _number(data, position + 9, 4)
-        flags = _number(data, position + 17, 2)
-        state[2] = event
-        if length < smallest:
-            return BAD_LENGTH
+        length = int64(0)
+        event = int64(-1)
+        if position + _HEADER <= size:
+            event = int64(data[position + 4])
+            length = _number(data, position + 9, 4)
+            state[2] = event
+            if length < smallest:
+                return BAD_LENGTH
         following = position + length
-        if following > size:
+        if event < 0 or following > size:
+            if head >= 0 and complete:
+                _close(out, count, head, position, plain and begun, kind)
+                state[0] = count + 1
+                head = int64(-1)
             state[3] = head
-            return CUT_EVENT
+            return CUT_HEADER if event < 0 else CUT_EVENT
+        flags = _number(data, position + 17, 2)
         end = following - tail
         if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
             return BAD_CHECKSUM
@@ -309,9 +316,16 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
                 begun = True
             elif _is_text(data, text, end, _COMMIT):
                 complete = True
-            else:
+            elif _is_text(data, text, min(end, text + len(_XA_START)), _XA_START):
                 plain = False
-                complete = complete or not begun or _is_text(data, text, end, _ROLLBACK)
+                begun = True
+            else:
+                # An XA transaction that is committed in one phase may end with a statement.
+                plain = False
+                complete = (
+                    complete or not begun or _is_text(data, text, end, _ROLLBACK)
+                    or _is_text(data, text, min(end, text + len(_XA_COMMIT)), _XA_COMMIT)
+                )  # fmt: skip
         elif event == _XID:
             complete = True
         elif event == _PAYLOAD:
@@ -322,7 +336,7 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         elif not (_MEANINGLESS[event] or flags & _IGNORABLE_FLAG):
             # Whoever looks at the transaction more closely decides; only statement context does not end one.
             plain = False
-            complete = complete or not _STARTS_BARE[event] or event == 18
+            complete = complete or not _STARTS_BARE[event] or (event == _LOAD and not begun)
         position = following
         if bare and complete:
             _close(out, count, head, position, plain and begun, kind)
