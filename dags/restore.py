@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import accept_param, mode_param, shard_param, target_params
+from relight_airflow.request import accept_param, mode_param, shard_param, skip_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
 with DAG(
@@ -41,7 +41,13 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     default_args=DEFAULTS,
-    params={"shard": shard_param(), **target_params(), "mode": mode_param(), "accept_inconclusive": accept_param()},
+    params={
+        "shard": shard_param(),
+        **target_params(),
+        "mode": mode_param(),
+        "skip_gtids": skip_param(),
+        "accept_inconclusive": accept_param(),
+    },
     tags=["relight", "restore"],
     max_active_runs=16,
     max_active_tasks=64,

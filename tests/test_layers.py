@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"errors"},
     "credentials": {"errors"},
     "accounting": {"backups"},
-    "site": {"errors", "fleet", "credentials", "progress", "store", "backups", "planning"},
+    "site": {"errors", "gtid", "fleet", "credentials", "progress", "store", "backups", "planning"},
     "run_files": {"errors", "accounting", "backups"},
     # What is in the store, and what to make of it.
     "backups": {"errors", "gtid", "store", "binlog", "planning"},

@@ -14,7 +14,8 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- ObjectCorrupt     the bytes are not the ones that were stored
     |-- PlanError             the target cannot be reached with what the store holds
     |   |-- TargetError       the target is malformed or outside what exists
-    |   `-- GapError          transactions are missing between snapshot and target
+    |   |-- GapError          transactions are missing between snapshot and target
+    |   `-- SkipRefused       transactions build on one that is to be left out
     |-- ServerError
     |   |-- ServerUnreachable (retryable) no connection
     |   |-- ServerStartFailed mysqld did not come up
@@ -111,6 +112,10 @@ class TargetError(PlanError):
 
 class GapError(PlanError):
     """Transactions are missing between the snapshot and the target."""
+
+
+class SkipRefused(PlanError):
+    """Transactions build on one that is to be left out."""
 
 
 class ServerError(RelightError):

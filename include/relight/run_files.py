@@ -115,6 +115,11 @@ def load_split(run_folder: Path, number: int) -> SplitResult:
                         hint="run the split step of that segment first, on the same machine") from None  # fmt: skip
 
 
+def load_skipped(split_folder: Path) -> SplitResult:
+    """What a finished split left out on purpose."""
+    return SplitResult.model_validate_json((skipped_folder(split_folder) / "result.json").read_text(encoding="utf-8"))
+
+
 def lanes_path(run_folder: Path) -> Path:
     """Where the lanes of a run are kept."""
     return run_folder / "lanes.json"

@@ -8,10 +8,11 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import GtidField, Value
 from relight.credentials import Credentials, Login
 from relight.errors import FleetError
 from relight.fleet import Fleet, Server, Shard
+from relight.gtid import GtidSet
 from relight.planning.target import Target
 from relight.progress import Progress
 from relight.store.base import Store
@@ -39,6 +40,8 @@ class Run(Value):
     shard: str
     target: Target
     mode: Literal["promote", "rehearse"] = "promote"
+    skip: GtidField = GtidSet()
+    """Transactions to be left out."""
     accept_inconclusive: bool = False
     """Whether tables that the log cannot account for may be promoted: a person's decision."""
 

@@ -63,6 +63,15 @@ def target_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
+def skip_param() -> Param:
+    """What is left out."""
+    return Param(
+        "", type="string", title="Transactions to leave out", section="Exceptions",
+        description="GTIDs, joined by commas. The run stops before anything is replayed if later transactions build "
+        "on one of them, and names those.",
+    )  # fmt: skip
+
+
 def mode_param() -> Param:
     """Whether the shard is opened at the end."""
     return Param(
@@ -97,7 +106,7 @@ def read_request(
     target = read_target(str(params["target_kind"]), str(params["target_value"] or ""))
     run = Run.model_validate({
         "run_id": run_id, "shard": shard, "target": target, "mode": mode,
-        "accept_inconclusive": params.get("accept_inconclusive", False),
+        "skip": str(params.get("skip_gtids") or ""), "accept_inconclusive": params.get("accept_inconclusive", False),
     })  # fmt: skip
     run.server(fleet)
     return run

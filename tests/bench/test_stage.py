@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relight.bench.methods import Job, applier, pipe
+from relight.bench.methods import applier, pipe
+from relight.bench.relighting import Job
 from relight.bench.stage import SMALL, History, Stage, compare, history, measure
 from relight.bench.workloads import chosen
 from relight.errors import LabError

@@ -3,41 +3,21 @@ the last commit, on a server of its own that was copied from the same base."""
 
 from __future__ import annotations
 
+import pickle
 import subprocess
+import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from relight.credentials import Login
+from relight.bench.relighting import Job
 from relight.errors import LabError
-from relight.fleet import Limits, Server
+from relight.fleet import Server
 from relight.gtid import GtidSet
-from relight.lane import lane_progress
-from relight.lane.applier import LaneApplier
-from relight.lane.segments import lane_segment
-from relight.lane.split_log import split_log
-from relight.run_files import Lane, SplitResult
 from relight.server import command
 from relight.server.session import Session, connect
-from relight.steps.lanes import default_connections, lanes_of, tie
-
-
-@dataclass(frozen=True)
-class Job:
-    """Logs to be replayed onto a running server; ``processes`` work side by side."""
-
-    server: Server
-    login: Login
-    mysql: Path
-    logs: tuple[Path, ...]
-    gtids: GtidSet
-    folder: Path
-    processes: int
 
 
 def pipe(job: Job) -> None:
@@ -102,33 +82,9 @@ def _wait(session: Session, gtids: GtidSet) -> None:
 
 
 def relight(job: Job, *, use_net: bool) -> None:
-    """Relight: split by database, lanes side by side; every table in order, or as planned."""
-    folder = job.folder
-    with ThreadPoolExecutor(job.processes) as pool:
-        splits = list(pool.map(_split, job.logs, range(len(job.logs)), [folder] * len(job.logs)))
-    volume: Counter[str] = Counter()
-    for split in splits:
-        volume.update({stream.database: stream.bytes for stream in split.streams})
-    sets = tie(volume, volume, [t for split in splits for t in split.ties])
-    lanes = lanes_of(sets, volume, default_connections())
-    with connect(job.server, job.login) as session:
-        session.run("SET SESSION sql_log_bin = 0")
-        lane_progress.create_table(session)
-        lane_progress.enter(session, lanes)
-
-    def replay(lane: Lane) -> None:
-        with LaneApplier(job.server, job.login, lane, Limits(), use_net=use_net) as lane_applier:
-            segments = [lane_segment(folder / str(split.number), split, lane.databases) for split in splits]
-            lane_applier.replay(segments, lambda _: None)
-
-    with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
-        list(pool.map(replay, lanes))
-
-
-def _split(log: Path, number: int, folder: Path) -> SplitResult:
-    place = folder / str(number)
-    place.mkdir(parents=True)
-    return split_log(log, number, place)
+    """Relight: split by database, lanes side by side; every table in order, or as planned. In a process of its
+    own, like the programs that the other methods start: what it takes to get that going is counted."""
+    command.run([sys.executable, "-m", "relight.bench.relighting"], stdin=pickle.dumps((job, use_net)))
 
 
 METHODS: Mapping[str, Callable[[Job], None]] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from relight.backups.manifest import Value
-from relight.bench.methods import Job, relight
+from relight.bench.relighting import Job, replay
 from relight.server import command
 
 _INTERVAL = 0.1
@@ -44,7 +44,7 @@ def _replay(job: Job) -> Watched:
     watcher = threading.Thread(target=_watch, args=(stop, together), daemon=True)
     watcher.start()
     started = time.monotonic()
-    relight(job, use_net=True)
+    replay(job, use_net=True)
     seconds = time.monotonic() - started
     stop.set()
     watcher.join()

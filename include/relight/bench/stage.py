@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from relight.bench.methods import Job
+from relight.bench.relighting import Job
 from relight.bench.workloads import Workload, create, write
 from relight.errors import LabError
 from relight.fleet import ProcessControl, Server

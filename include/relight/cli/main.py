@@ -11,6 +11,7 @@ import typer
 from relight.cli import backup, bench, demo, lab, planning
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
+from relight.gtid import GtidSet
 from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
@@ -43,6 +44,9 @@ def restore(
         typer.Option(help="rehearse restores onto the scratch server and never promotes"),
     ] = "promote",
     run_id: Annotated[str | None, typer.Option(help="Go on with an earlier run of this id.")] = None,
+    skip_gtid: Annotated[
+        list[str] | None, typer.Option(help="Leave this transaction out, if nothing builds on it. May be repeated.")
+    ] = None,
     accept_inconclusive: Annotated[
         bool, typer.Option("--accept-inconclusive", help="Promote although the log cannot account for some tables.")
     ] = False,
@@ -55,7 +59,7 @@ def restore(
         site.fleet.shard(shard)
         run = Run(
             run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
-            mode=mode, accept_inconclusive=accept_inconclusive,
+            mode=mode, accept_inconclusive=accept_inconclusive, skip=GtidSet.parse(",".join(skip_gtid or ())),
         )  # fmt: skip
         site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
         report = recover(site, run, workers=workers)

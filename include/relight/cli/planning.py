@@ -15,6 +15,7 @@ from relight.backups.manifest import SegmentManifest
 from relight.backups.reach import Reach, reaches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, size
+from relight.gtid import GtidSet
 from relight.lane.modes import PlannedMode, planned_modes
 from relight.planning.plan import Plan, load_snapshot_manifest
 from relight.planning.resolve import make_plan
@@ -52,6 +53,7 @@ def plan(
     mode: Annotated[
         Literal["promote", "rehearse"], typer.Option(help="Which server is rebuilt: the shard's source, or its scratch")
     ] = "promote",
+    skip_gtid: Annotated[list[str] | None, typer.Option(help="Leave this transaction out. May be repeated.")] = None,
     fleet: FleetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,8 +62,12 @@ def plan(
         run = Run(run_id="plan", shard=site.fleet.shard(shard).name, target=Target.parse(target), mode=mode)
         server = run.server(site.fleet).name
         found = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
-        made = make_plan(found, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
-        modes = planned_modes(load_snapshot_manifest(site.store, made.snapshot))
+        made = make_plan(
+            found, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve,
+            skip=GtidSet.parse(",".join(skip_gtid or ())),
+        )  # fmt: skip
+        surveys = [planned.segment.survey for planned in made.segments]
+        modes = planned_modes(load_snapshot_manifest(site.store, made.snapshot), surveys)
     if as_json:
         tables = [one.model_dump(mode="json") for one in modes]
         print(json.dumps({**made.model_dump(mode="json"), "mode": mode, "server": server, "tables": tables}, indent=1))
@@ -105,6 +111,8 @@ def _show_plan(made: Plan, mode: str, server: str) -> None:
     facts.add_row("shard", made.shard)
     facts.add_row("target", str(made.target))
     facts.add_row("reaches", _reaches(made))
+    if made.skip:
+        facts.add_row("leaves out", f"{made.skip}, if nothing builds on it")
     facts.add_row("onto", f"{server}, {'to be promoted' if mode == 'promote' else 'a rehearsal, never promoted'}")
     facts.add_row("snapshot", f"{snapshot.id} of {_short(snapshot.taken_at)}, {size(snapshot.data_bytes)}")
     facts.add_row("download", size(made.download_bytes))

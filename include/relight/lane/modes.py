@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from relight.backups.manifest import SnapshotManifest, Value
+from relight.backups.manifest import SegmentSurvey, SnapshotManifest, Value
 from relight.lane.net import NetTable
 from relight.server.session import Session
 
@@ -26,6 +26,8 @@ _KEYED = "primary key: only the last state of each row is written"
 _BAG = "no primary key: equal rows are counted, and only the difference is written"
 _JSON = re.compile(r"^\s+`[^`]+` json\b", re.IGNORECASE | re.MULTILINE)
 """A JSON column, as SHOW CREATE TABLE writes it."""
+_PARTIAL = "its row images leave columns out (binlog_row_image is not FULL, or partial JSON): in order where they do"
+_SILENT = "foreign keys whose cascades are not in the log: in order, and the server cascades again"
 _LINKED = "foreign keys: as if there were none where the log holds what cascades did, else in order"
 
 
@@ -130,16 +132,27 @@ class PlannedMode(Value):
     reason: str
 
 
-def planned_modes(snapshot: SnapshotManifest) -> list[PlannedMode]:
-    """What is known before the log is read. Partial row images, or a log that leaves out what cascades
-    did, can still turn a table's batches to ``ordered``."""
+def planned_modes(snapshot: SnapshotManifest, surveys: Iterable[SegmentSurvey | None] = ()) -> list[PlannedMode]:
+    """The mode of every table of the snapshot, with what was found in the logs when they were shipped.
+
+    A table that a later DDL statement changes gets its mode anew then.
+    """
+    known = [survey for survey in surveys if survey is not None]
+    partial = {table for survey in known for table in survey.partial_images}
+    silent = {table for survey in known for table in survey.silent_cascades}
     linked = {(t.database, t.name) for t in snapshot.tables if t.foreign_keys}
-    linked |= {(k.parent_database, k.parent_table) for t in snapshot.tables for k in t.foreign_keys}
+    linked |= {(key.parent_database, key.parent_table) for t in snapshot.tables for key in t.foreign_keys}
+    cascading = {(key.parent_database, key.parent_table) for t in snapshot.tables for key in t.foreign_keys} & silent
     modes = []
     for table in snapshot.tables:
+        name = (table.database, table.name)
         has_key = bool(table.primary_key)
         against = against_net(table.engine, has_key=has_key, has_json=bool(_JSON.search(table.create)))
-        reason = against or reason_for_net(has_key=has_key, linked=(table.database, table.name) in linked)
+        if not against and name in partial:
+            against = _PARTIAL
+        if not against and name in linked and cascading:
+            against = _SILENT
+        reason = against or reason_for_net(has_key=has_key, linked=name in linked)
         mode: Literal["net", "ordered"] = "ordered" if against else "net"
         modes.append(PlannedMode(database=table.database, table=table.name, mode=mode, reason=reason))
     return modes

@@ -50,6 +50,8 @@ class Plan(Value):
     version: Literal[1] = 1
     shard: str
     target: Target
+    skip: GtidField = GtidSet()
+    """Transactions that were asked to be left out."""
     made_at: datetime
     snapshot: SnapshotReference
     segments: tuple[PlannedSegment, ...]

@@ -31,8 +31,11 @@ from relight.planning.unreachable import before_first, damage, not_before_file, 
 from relight.store import layout
 
 
-def make_plan(catalog: Catalog, target: Target, now: datetime, *, reserve: float = 1.2) -> Plan:
-    """The plan that leads to ``target``. ``reserve`` is the fleet's ``disk_reserve``.
+def make_plan(
+    catalog: Catalog, target: Target, now: datetime, *, reserve: float = 1.2, skip: GtidSet | None = None
+) -> Plan:  # fmt: skip
+    """The plan that leads to ``target``, without the transactions in ``skip``. ``reserve`` is the fleet's
+    ``disk_reserve``.
 
     :raises TargetError: the target lies outside of what exists. GapError: transactions are missing on
         the way. ObjectMissing, ObjectCorrupt: what the plan needs is damaged. PlanError: anything else.
@@ -41,11 +44,12 @@ def make_plan(catalog: Catalog, target: Target, now: datetime, *, reserve: float
         raise TargetError(
             "the target lies in the future", on=str(target), why=f"it is {text_of(now)} now", hint="use latest"
         )
-    intact = _intact_snapshots(catalog)
+    skip = skip or GtidSet()
+    intact = _without(skip, _intact_snapshots(catalog))
     within = _history(catalog, target)
     candidates = _of_history(catalog, _candidates(catalog, intact, target), within)
     found = _first_success(candidates, lambda snapshot: route(catalog, snapshot, target, within))
-    return _plan(catalog, target, now, found, reserve)
+    return _leaving_out(skip, _plan(catalog, target, now, found, reserve))
 
 
 def _history(catalog: Catalog, target: Target) -> GtidSet | None:
@@ -115,6 +119,33 @@ def _lies_before(snapshot: CatalogSnapshot, target: Target, catalog: Catalog) ->
         # began lies before every position in it.
         return held <= segment_of(catalog, target.position).previous_gtids
     return True
+
+
+def _without(skip: GtidSet, intact: list[CatalogSnapshot]) -> list[CatalogSnapshot]:
+    found = [snapshot for snapshot in intact if not snapshot.reference.gtids & skip]
+    if found:
+        return found
+    raise TargetError(
+        "a transaction cannot be left out", on=str(skip), why="every snapshot holds it already",
+        hint="nothing in the store reaches back to before it",
+    )  # fmt: skip
+
+
+def _leaving_out(skip: GtidSet, plan: Plan) -> Plan:
+    if not skip:
+        return plan
+    taken = functools.reduce(GtidSet.__or__, (planned.take for planned in plan.segments), GtidSet())
+    if unknown := skip - taken:
+        raise TargetError(
+            "a transaction cannot be left out", on=str(unknown), why="no log on the way to the target holds it",
+            hint=f"check the GTID; relight catalog {plan.shard} shows which log holds what",
+        )  # fmt: skip
+    segments = tuple(
+        planned.model_copy(update={"take": planned.take - skip, "skip": planned.take & skip})
+        for planned in plan.segments
+    )
+    end = None if plan.end_gtids is None else plan.end_gtids - skip
+    return plan.model_copy(update={"segments": segments, "skip": skip, "end_gtids": end})
 
 
 def _first_success(candidates: list[CatalogSnapshot], attempt: Callable[[CatalogSnapshot], Route]) -> Route:

@@ -13,10 +13,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relight.backups.manifest import SnapshotManifest, Tie, Value
+from relight.errors import SkipRefused
 from relight.gtid import GtidSet
+from relight.lane.dependants import dependants
+from relight.lane.segments import lane_segment
 from relight.lane.writers import MOST_CONNECTIONS
 from relight.planning.plan import Plan, PlannedSegment, load_plan, load_snapshot_manifest
-from relight.run_files import Lane, LaneGroup, Lanes, SplitResult, lanes_path, write_whole
+from relight.run_files import (
+    Lane,
+    LaneGroup,
+    Lanes,
+    SplitResult,
+    lanes_path,
+    load_skipped,
+    skipped_folder,
+    split_folder,
+    write_whole,
+)
 from relight.site import Run, Site
 from relight.splitting import split_of
 from relight.steps.stepping import step
@@ -44,6 +57,8 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     plan = load_plan(site.store, run)
     folder = run.folder(site.fleet)
     snapshot = load_snapshot_manifest(site.store, plan.snapshot)
+    if plan.skip:
+        _refuse_dependants(site, run, plan, snapshot)
     contents = [_content(site, run, plan, planned) for planned in plan.segments]
     lanes = make_lanes(
         snapshot, contents, shard=run.shard, most_groups=site.fleet.limits.lane_groups,
@@ -57,6 +72,28 @@ def plan_lanes(site: Site, run: Run) -> LanesSummary:
     return LanesSummary(
         groups=lanes.groups, databases=lanes.databases, transactions=lanes.transactions, log_bytes=lanes.log_bytes
     )
+
+
+def _refuse_dependants(site: Site, run: Run, plan: Plan, snapshot: SnapshotManifest) -> None:
+    """Nothing is replayed before it is known that nothing builds on what is left out."""
+    folder = run.folder(site.fleet)
+    rest, skipped = [], []
+    for planned in plan.segments:
+        split = split_of(site, run, plan, planned.number)
+        place = split_folder(folder, planned.number)
+        rest.append(lane_segment(place, split, [stream.database for stream in split.streams]))
+        if planned.skip:
+            beside = load_skipped(place)
+            skipped.append(lane_segment(skipped_folder(place), beside, [stream.database for stream in beside.streams]))
+    found = dependants(skipped, rest, snapshot.tables)
+    if found.count:
+        more = f", and {found.count - len(found.named)} more" if found.count > len(found.named) else ""
+        raise SkipRefused(
+            "transactions build on one that is to be left out", on=str(plan.skip),
+            why=f"{found.count} of them: {', '.join(found.named)}{more}",
+            hint="leave these out too, or restore to just before it (--target before:...)",
+        )  # fmt: skip
+    site.progress.say(f"nothing builds on {plan.skip}, which is left out")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ def plan_run(site: Site, run: Run) -> PlanSummary:
         ObjectMissing, ObjectCorrupt: what the plan needs is damaged.
     """
     plan = _stored(site, run) or _made(site, run)
-    if plan.target != run.target or plan.shard != run.shard:
+    without = f" without {plan.skip}" if plan.skip else ""
+    if (plan.target, plan.shard, plan.skip) != (run.target, run.shard, run.skip):
         raise PlanError(
-            "the run has a plan already", on=run.run_id, why=f"for {plan.shard} and {plan.target}",
+            "the run has a plan already", on=run.run_id, why=f"for {plan.shard} and {plan.target}{without}",
             hint="start a new run",
         )  # fmt: skip
     for note in plan.notes:
@@ -75,7 +76,7 @@ def _made(site: Site, run: Run) -> Plan:
     shard = run.shard_of(site.fleet).name
     site.progress.say(f"{shard}: reading the catalog")
     catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
-    plan = make_plan(catalog, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
+    plan = make_plan(catalog, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve, skip=run.skip)
     try:
         site.store.put(run.plan_key, plan.model_dump_json().encode())
     except ObjectExists:
