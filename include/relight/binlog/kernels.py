@@ -79,7 +79,7 @@ N_HASH, N_KEY, N_KEY_SIZE, N_IMAGE, N_SIZE, N_ROOM, N_STATE, N_SORT, N_SORT_2, N
 EXISTED, EXISTS = 1, 2
 """N_STATE of a keyed table: bits. Of a table without a key: how many such rows more there are."""
 # fold's state.
-S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_AT, S_COLUMNS = range(7)
+S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_HIGHEST_ENTRY, S_AT, S_COLUMNS = range(8)
 
 _G_GTID, _G_TAGGED, _G_ANONYMOUS = f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID
 _QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
@@ -241,8 +241,7 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        length = int64(0)
-        event = int64(-1)
+        event, length = -1, 0
         if position + _HEADER <= size:
             event = int64(data[position + 4])
             length = _number(data, position + 9, 4)
@@ -670,8 +669,8 @@ def _sort_number(data, position, length, is_number):
 
 
 @njit(nogil=True)
-def _column_number(data, image, widths, wanted):
-    """The value of a column of fixed width as a number; -1 when it is null or would be negative."""
+def _column_number(data, image, widths, wanted, signed):
+    """The value of a column of fixed width as a number; less than 0 when it is null or does not fit."""
     p = image + (widths.size + 7) // 8
     if _is_null(data, image, wanted):
         return int64(-1)
@@ -679,7 +678,11 @@ def _column_number(data, image, widths, wanted):
         if not _is_null(data, image, column):
             width = widths[column]
             p += width if width >= 0 else _number(data, p, -width) - width
-    return _number(data, p, min(widths[wanted], 8))
+    size = min(widths[wanted], 8)
+    value = _number(data, p, size)
+    if signed and 0 < size < 8 and value >> (8 * size - 1):
+        value -= int64(1) << (8 * size)
+    return value
 
 
 @njit(nogil=True)
@@ -712,7 +715,7 @@ def _new_entry(slots, spot, entries, state, hashed, size, sort):
 
 @njit(nogil=True)
 def _change(slots, entries, arena, state, data, image, end, widths, is_key, last, kind, sort):
-    """Let one image take effect on its key. An UPDATE here leaves the key as it was."""
+    """Let one image take effect on its key; gives the key's entry. An UPDATE here leaves the key as it was."""
     size = _copy_key(data, image, widths, is_key, last, arena, state[S_USED], sort)
     hashed = _hash(arena, state[S_USED], size)
     spot = _find_entry(slots, entries, arena, hashed, arena, state[S_USED], size)
@@ -727,7 +730,7 @@ def _change(slots, entries, arena, state, data, image, end, widths, is_key, last
     else:
         entries[entry, N_STATE] |= EXISTS
         _keep_image(data, image, end, entries, entry, arena, state)
-    return int64(OK)
+    return entry
 
 
 @njit(nogil=True)
@@ -744,20 +747,22 @@ def _count_image(slots, entries, arena, state, data, image, end, by, sort):
         arena[start : start + size] = data[image:end]
         entries[entry, N_IMAGE], entries[entry, N_SIZE] = start, size
     entries[entry, N_STATE] += by
+    return entry
 
 
 @njit(nogil=True)
-def _note_highest(data, image, end, widths, column, highest, state):
+def _note_highest(data, image, end, widths, column, signed, entry, highest, state):
     """Remember the row with the highest automatic value, which may be gone again at the end."""
-    value = _column_number(data, image, widths, column)
+    value = _column_number(data, image, widths, column, signed)
     if value > state[S_HIGHEST]:
-        state[S_HIGHEST] = value
+        state[S_HIGHEST], state[S_HIGHEST_ENTRY] = value, entry
         state[S_HIGHEST_SIZE] = end - image
         highest[: end - image] = data[image:end]
 
 
 @njit(
-    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, _STATE, _TABLE, _WRITE, _WRITE, _STATE), nogil=True, cache=True
+    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, boolean, _STATE, _TABLE, _WRITE, _WRITE, _STATE),
+    nogil=True, cache=True,
 )  # fmt: skip
 def fold(
     data: Bytes,
@@ -766,6 +771,7 @@ def fold(
     widths: Longs,
     is_key: Bytes,
     automatic: int,
+    signed: bool,
     slots: Longs,
     entries: Table,
     arena: Bytes,
@@ -778,7 +784,7 @@ def fold(
     ``slots`` is a hash table, twice as large as there can be entries.
 
     :param is_key: which columns are the primary key's; none: equal rows are counted.
-    :param automatic: the auto-increment column, or -1.
+    :param automatic: the auto-increment column, or -1. ``signed``: whether its values may be negative.
     :returns: OK, BROKEN or NOT_A_HISTORY; ``state[S_AT]`` is the event that was reached.
     """
     last = int64(-1)
@@ -809,18 +815,15 @@ def fold(
                     return BROKEN
             if state[S_ENTRIES] + 2 > room or state[S_USED] + 2 * (p - image) > arena.size:
                 return BROKEN  # more rows than there were said to be
-            if automatic >= 0 and kind != DELETE:
-                if p - after > highest.size:
-                    return BROKEN
-                _note_highest(data, after, p, widths, automatic, highest, state)
+            if automatic >= 0 and p - after > highest.size:
+                return BROKEN
+            found = int64(OK)
             if last < 0:
                 if kind != INSERT:
                     _count_image(slots, entries, arena, state, data, image, after if kind == UPDATE else p, -1, sort)
                 if kind != DELETE:
-                    _count_image(slots, entries, arena, state, data, after, p, 1, sort)
-                continue
-            found = int64(OK)
-            if kind == UPDATE:
+                    found = _count_image(slots, entries, arena, state, data, after, p, 1, sort)
+            elif kind == UPDATE:
                 used = state[S_USED]
                 size = _copy_key(data, image, widths, is_key, last, arena, used, sort)
                 other = _copy_key(data, after, widths, is_key, last, arena, used + size, sort)
@@ -830,14 +833,16 @@ def fold(
                     found = _change(
                         slots, entries, arena, state, data, image, after, widths, is_key, last, DELETE, sort
                     )
-                    if found == OK:
+                    if found >= 0:
                         found = _change(
                             slots, entries, arena, state, data, after, p, widths, is_key, last, INSERT, sort
                         )
             else:
                 found = _change(slots, entries, arena, state, data, image, p, widths, is_key, last, kind, sort)
-            if found != OK:
+            if found < 0:
                 return found
+            if automatic >= 0 and kind != DELETE:
+                _note_highest(data, after, p, widths, automatic, signed, found, highest, state)
     return OK
 
 
@@ -875,13 +880,12 @@ def rehash(entries: Table, slots: Longs, count: int) -> None:
         slots[at] = entry
 
 
-@njit(int64(_READ, _LONGS, _LONGS), nogil=True, cache=True)
-def highest_kept(arena: Bytes, images: Longs, widths_and_column: Longs) -> int:
-    """The highest value that a column of fixed width, the last number of the list, has in the images; -1: none."""
-    widths, column = widths_and_column[:-1], widths_and_column[-1]
+@njit(int64(_READ, _LONGS, _LONGS, int64, boolean), nogil=True, cache=True)
+def highest_kept(arena: Bytes, images: Longs, widths: Longs, column: int, signed: bool) -> int:
+    """The highest value that a column of fixed width has in the images; -1: none."""
     highest = int64(-1)
     for i in range(images.size):
-        highest = max(highest, _column_number(arena, images[i], widths, column))
+        highest = max(highest, _column_number(arena, images[i], widths, column, signed))
     return highest
 
 
