@@ -135,10 +135,12 @@ def previous_gtids() -> bytes:
 
 def log_file(path: Path, events: Iterable[bytes], *, checked: bool = True, in_use: bool = False) -> Path:
     """A log of these events, behind what every log begins with."""
-    content = f.MAGIC + _format_description(checked=checked, in_use=in_use)
+    parts = [f.MAGIC + format_description(checked=checked, in_use=in_use)]
+    position = len(parts[0])
     for one in (previous_gtids(), *events):
-        content += placed(one, len(content), checked=checked)
-    path.write_bytes(content)
+        parts.append(placed(one, position, checked=checked))
+        position += len(parts[-1])
+    path.write_bytes(b"".join(parts))
     return path
 
 
@@ -154,7 +156,8 @@ def rotate() -> bytes:
     return event(f.ROTATE, struct.pack("<Q", 4) + b"binlog.000002")
 
 
-def _format_description(*, checked: bool, in_use: bool) -> bytes:
+def format_description(*, checked: bool, in_use: bool = False) -> bytes:
+    """What every log begins with."""
     body = struct.pack("<H50sIB", 4, b"9.7.4", 1_760_000_000, f.HEADER_SIZE) + bytes(44)
     body += bytes([f.CHECKSUM_CRC32 if checked else f.CHECKSUM_OFF])
     size = f.HEADER_SIZE + len(body) + f.CHECKSUM_SIZE
