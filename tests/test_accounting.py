@@ -15,7 +15,9 @@ from relight.accounting import (
     Expected,
     Journal,
     Operation,
+    Prepare,
     Rename,
+    Settle,
     Truncate,
     Unknown,
     expected_rows,
@@ -91,6 +93,50 @@ def test_a_changed_count_below_zero_is_not_hidden() -> None:
     assert rows(Change("a", "u", 0, 6))["a.u"] == -1
 
 
+PREPARED = Prepare("'x',1", (Change("a", "t", 3, 1), Change("b", "t", 0, 7), Change("a", "t", 1, 0)))
+
+
+@pytest.mark.parametrize(
+    ("operations", "changed"),
+    [
+        ([PREPARED], {}),
+        ([PREPARED, Settle("'x',1", committed=True)], {"a.t": 13, "b.t": 0}),
+        ([PREPARED, Settle("'x',1", committed=False)], {}),
+        ([PREPARED, Settle("'x',1", committed=False), Settle("'x',1", committed=False)], {}),
+        ([PREPARED, Settle("'y',1", committed=False)], {}),
+        ([PREPARED, Change("a", "u", 1, 0), Settle("'x',1", committed=True)], {"a.t": 13, "a.u": 6, "b.t": 0}),
+        ([PREPARED, Rename("a", "u", "a", "v"), Settle("'x',1", committed=True)],
+         {"a.t": 13, "a.u": "gone", "a.v": 5, "b.t": 0}),
+        ([PREPARED, Settle("'x',1", committed=False), Prepare("'x',1", (Change("a", "u", 2, 0),)),
+          Settle("'x',1", committed=True)], {"a.u": 7}),
+        ([Prepare("'x',1", ()), Settle("'x',1", committed=True)], {}),
+    ],
+)  # fmt: skip
+def test_an_xa_transaction_counts_when_it_is_committed_and_not_before(
+    operations: list[Operation], changed: dict[str, int | str]
+) -> None:
+    before = {".".join(name): count for name, count in SNAPSHOT.items()}
+    expected = {name: count for name, count in {**before, **changed}.items() if count != "gone"}
+    assert rows(*operations) == expected
+
+
+def test_an_xa_transaction_that_was_prepared_before_the_snapshot_makes_every_count_unknown() -> None:
+    done = expected_rows(SNAPSHOT, [Change("a", "t", 1, 0), Settle("'old'", committed=True), Change("a", "t", 2, 0)])
+    assert {one.rows for one in done.values()} == {None}
+    assert all("'old' was prepared before the snapshot" in one.reason for one in done.values())
+    assert (done["a", "t"].inserted, done["a", "t"].deleted) == (3, 0)
+
+
+def test_a_table_made_after_an_unknown_xa_transaction_is_counted() -> None:
+    assert rows(Settle("'old'", committed=True), Create("a", "v"), Truncate("a", "u"))["a.v"] == 0
+    assert rows(Settle("'old'", committed=True), Truncate("a", "u"), Change("a", "u", 2, 0))["a.u"] == 2
+
+
+def test_committed_twice_the_second_time_is_one_that_nobody_knows() -> None:
+    """It can only come of a log that does not fit the snapshot, and must not be counted twice."""
+    assert set(rows(PREPARED, Settle("'x',1", committed=True), Settle("'x',1", committed=True)).values()) == {None}
+
+
 NAMES = st.sampled_from(["t", "u", "v"])
 BASES = st.sampled_from(["a", "b"])
 OPERATIONS = st.lists(
@@ -102,6 +148,12 @@ OPERATIONS = st.lists(
         st.builds(Rename, BASES, NAMES, BASES, NAMES),
         st.builds(DropDatabase, BASES),
         st.builds(Unknown, BASES, st.sampled_from(["", "t", "u"]), st.just("why")),
+        st.builds(
+            Prepare,
+            st.sampled_from("xy"),
+            st.lists(st.builds(Change, BASES, NAMES, st.integers(0, 9), st.integers(0, 9)), max_size=3).map(tuple),
+        ),
+        st.builds(Settle, st.sampled_from("xy"), st.booleans()),
     ),
     max_size=20,
 )

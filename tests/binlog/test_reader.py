@@ -10,11 +10,12 @@ import pytest
 
 from relight.binlog import format as f
 from relight.binlog.reader import Event, open_log, packed_integer
-from relight.binlog.transactions import Transaction, summarize, transactions
+from relight.binlog.transactions import summarize
 from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
 from relight.server.session import Session
 from tests.support.replaying import logs_of, start_log
 from tests.support.servers import Servers
+from tests.support.slow_log import Transaction, transactions
 
 
 def write(session: Session) -> None:

@@ -12,10 +12,10 @@ import pytest
 from relight.binlog import format as f
 from relight.binlog.reader import Event, open_log
 from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
-from relight.binlog.transactions import transactions
 from tests.support.binlogs import COLUMNS, Written, rows_read_by_another, write_logs
 from tests.support.replaying import logs_of
 from tests.support.servers import Servers
+from tests.support.slow_log import transactions
 
 COUNTED = {f.WRITE_ROWS: "inserted", f.DELETE_ROWS: "deleted"}
 
@@ -79,7 +79,7 @@ def test_the_same_table_has_the_same_identity_and_another_definition_another(
 ) -> None:
     identities: dict[tuple[str, str], set[bytes]] = {}
     for _, table in rows_events(written.plain):
-        identities.setdefault((table.database, table.table), set()).add(table.identity)
+        identities.setdefault((table.database, table.table), set()).add(table.shape)
     assert all(len(one) == 1 for one in identities.values())
     assert len(set.union(*identities.values())) == len(identities)
 

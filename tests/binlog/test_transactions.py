@@ -13,13 +13,14 @@ import pytest
 from relight.binlog import format as f
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import open_log
-from relight.binlog.transactions import LogSummary, Transaction, previous_gtids, query_text, summarize, transactions
+from relight.binlog.transactions import LogSummary, previous_gtids, query_text, summarize
 from relight.errors import UnsupportedEvent
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.server.session import Session
 from tests.support.replaying import logs_of, start_log
 from tests.support.servers import Servers
+from tests.support.slow_log import Transaction, transactions
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 
 from relight.binlog import format as f
 from relight.binlog.reader import open_log
-from relight.binlog.transactions import query_text, transactions
+from relight.binlog.transactions import query_text
 from relight.errors import CommandFailed
 from relight.fleet import Server
-from relight.lane.rendering import render
-from relight.server.session import Session
+from relight.lane.rendering import rendered
+from relight.server.session import Session, connect
 from tests.support.replaying import logs_of, start_log
 from tests.support.servers import Servers
+from tests.support.slow_log import transactions
 
 STATEMENTS = (
     "CREATE DATABASE d",
@@ -53,7 +55,7 @@ def source(module_servers: Servers) -> tuple[Server, Path]:
         return server, logs_of(session)[0]
 
 
-def rendered(server: Server, log: Path) -> list[list[bytes]]:
+def all_rendered(server: Server, log: Path) -> list[list[bytes]]:
     """What is sent for each transaction; its brackets are the lane's business."""
     with open_log(log) as opened:
         first, found = opened.format.plain, list(transactions(opened))
@@ -65,7 +67,11 @@ def rendered(server: Server, log: Path) -> list[list[bytes]]:
         ]
         for one in found
     ]
-    return [render(server.mysqlbinlog, first, events) for events in wanted]
+    done = []
+    for events in wanted:
+        with rendered(server.mysqlbinlog, first, events) as statements:
+            done.append(statements)
+    return done
 
 
 def test_what_is_rendered_has_the_same_effect_on_another_server(
@@ -73,7 +79,7 @@ def test_what_is_rendered_has_the_same_effect_on_another_server(
 ) -> None:
     server, log = source
     with module_servers.connect(server) as one, module_servers.connect(module_servers.make("onto")) as other:
-        for statements in rendered(server, log):
+        for statements in all_rendered(server, log):
             for statement in statements:
                 other.run(statement)
         assert_same(one, other)
@@ -85,7 +91,7 @@ def assert_same(one: Session, other: Session) -> None:
 
 
 def test_nothing_is_sent_that_is_for_the_client_or_that_would_take_a_gtid(source: tuple[Server, Path]) -> None:
-    for statements in rendered(*source):
+    for statements in all_rendered(*source):
         assert statements
         for statement in statements:
             assert not statement.startswith((b"DELIMITER", b"# at ", b"/*!\\C", b"BINLOG"))
@@ -93,7 +99,7 @@ def test_nothing_is_sent_that_is_for_the_client_or_that_would_take_a_gtid(source
 
 
 def test_the_statement_itself_comes_last_behind_its_context(source: tuple[Server, Path]) -> None:
-    (created,) = [one for one in rendered(*source) if any(b'"quoted"' in statement for statement in one)]
+    (created,) = [one for one in all_rendered(*source) if any(b'"quoted"' in statement for statement in one)]
     assert created[-1].startswith(b'CREATE TABLE "quoted"')
     context = b"\n".join(created[:-1])
     for part in (b"use `d`", b"time_zone='+05:30'", b"sql_mode", b"character_set_client"):
@@ -105,20 +111,47 @@ def test_events_that_mysqlbinlog_cannot_read_are_an_error_not_an_empty_answer(so
     with open_log(log) as opened:
         first = opened.format.plain
         query = next(event.data for event in opened.events() if event.type == f.QUERY)
-    with pytest.raises(CommandFailed, match="mysqlbinlog"):
-        render(server.mysqlbinlog, first, [query[:30]])
+    with pytest.raises(CommandFailed, match="mysqlbinlog"), rendered(server.mysqlbinlog, first, [query[:30]]):
+        pass
 
 
 def test_a_missing_program_is_named(source: tuple[Server, Path]) -> None:
-    with open_log(source[1]) as opened, pytest.raises(CommandFailed, match=r"program not found .*/no/mysqlbinlog"):
-        render(Path("/no/mysqlbinlog"), opened.format.plain, [])
+    with (
+        open_log(source[1]) as opened,
+        pytest.raises(CommandFailed, match=r"program not found .*/no/mysqlbinlog"),
+        rendered(Path("/no/mysqlbinlog"), opened.format.plain, []),
+    ):
+        pass
 
 
 def test_several_lanes_can_render_side_by_side(source: tuple[Server, Path]) -> None:
-    expected, found = rendered(*source), []
-    threads = [threading.Thread(target=lambda: found.append(rendered(*source))) for _ in range(3)]
+    expected, found = all_rendered(*source), []
+    threads = [threading.Thread(target=lambda: found.append(all_rendered(*source))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert found == [expected] * 3
+
+
+def test_the_file_of_a_loading_statement_is_there_until_the_context_ends_and_no_longer(
+    source: tuple[Server, Path], module_servers: Servers, tmp_path: Path
+) -> None:
+    server, _ = source
+    data = tmp_path / "rows.txt"
+    data.write_bytes(b"100\tloaded; -- one\n101\t'two'\n")
+    with connect(server, module_servers.admin, local_files=True) as session:
+        session.run("SET GLOBAL local_infile = ON")
+        session.run("SET SESSION binlog_format = 'STATEMENT'")
+        session.run("FLUSH BINARY LOGS")
+        session.run(f"LOAD DATA LOCAL INFILE '{data}' INTO TABLE d.t")
+        log = logs_of(session)[-1]
+    with open_log(log) as opened:
+        first, (one,) = opened.format.plain, list(transactions(opened))
+    events = [e.data for e in one.events if e.type in f.STATEMENT_CONTEXT | f.LOAD_DATA]
+    with rendered(server.mysqlbinlog, first, events) as statements:
+        named = re.search(rb"INFILE '([^']+)'", statements[-1])
+        assert named is not None, statements[-1]
+        loaded = Path(named[1].decode())
+        assert loaded.read_bytes() == data.read_bytes()
+    assert not loaded.exists()

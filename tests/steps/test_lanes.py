@@ -6,23 +6,37 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relight.backups.manifest import ForeignKey, SnapshotManifest, Table
+from relight.backups.manifest import ForeignKey, SnapshotManifest, Table, Tie
 from relight.gtid import GtidSet
-from relight.lane.splitter import Tie
+from relight.lane.writers import MOST_CONNECTIONS
 from relight.run_files import Lane, SplitResult, StreamInfo
-from relight.steps.lanes import foreign_key_ties, make_groups, make_lanes, tie
+from relight.steps.lanes import (
+    Content,
+    content_of,
+    default_connections,
+    foreign_key_ties,
+    lanes_of,
+    make_groups,
+    make_lanes,
+    tie,
+)
 from tests.support.replaying import empty_snapshot
 
 UUID = "1a2b3c4d-0000-0000-0000-000000000000"
 NAMES = ("a", "b", "c", "d", "e")
 
 
-def split(number: int, streams: dict[str, int], ties: tuple[Tie, ...] = ()) -> SplitResult:
-    infos = tuple(StreamInfo(database=d, file=f"{d}.stream", bytes=b, transactions=1) for d, b in streams.items())
-    return SplitResult(
-        number=number, taken=GtidSet.parse(f"{UUID}:{number + 1}"), transactions=1, row_events=1,
-        log_bytes=sum(streams.values()), streams=infos, ties=ties, operations=(), seconds=0.0,
+def split(number: int, streams: dict[str, int], ties: tuple[Tie, ...] = ()) -> Content:
+    return Content(streams, ties, GtidSet.parse(f"{UUID}:{number + 1}"), 1, sum(streams.values()))
+
+
+def test_what_a_split_found_is_what_lanes_are_made_from() -> None:
+    infos = tuple(StreamInfo(database=d, file=f"{d}.stream", bytes=b) for d, b in (("a", 1), ("b", 2)))
+    result = SplitResult(
+        number=4, file="binlog.000005", sources=(UUID,), taken=GtidSet.parse(f"{UUID}:5"), transactions=1, row_events=1,
+        log_bytes=3, streams=infos, ties=(("a", "b"),), operations=(), seconds=0.0,
     )  # fmt: skip
+    assert content_of(result) == split(4, {"a": 1, "b": 2}, (("a", "b"),))
 
 
 def with_foreign_key(snapshot: SnapshotManifest, child: str, parent: str) -> SnapshotManifest:
@@ -113,3 +127,45 @@ def test_a_task_is_named_for_its_largest_lane_and_says_how_many_more_there_are()
     lanes = [Lane(number=i, name=n, databases=(n,), bytes=b) for i, (n, b) in enumerate([("s", 1), ("l", 9), ("m", 5)])]
     assert [g.label for g in make_groups(lanes, "shard-1", 2)] == ["shard-1/l", "shard-1/m and 1 more"]
     assert make_groups(lanes, "shard-1", 2) == make_groups(list(reversed(lanes)), "shard-1", 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "connections", "expected"),
+    [
+        ([100], 4, [4]),
+        ([50, 50], 4, [2, 2]),
+        ([900, 50, 50], 10, [9, 1, 1]),
+        ([0, 0], 4, [1, 1]),
+        ([1, 1000], 8, [1, 8]),
+        ([10], 0, [1]),
+        ([1000, 1], 256, [MOST_CONNECTIONS, 1]),
+    ],
+)
+def test_a_lane_gets_connections_by_its_part_of_all_bytes_and_at_least_one(
+    sizes: list[int], connections: int, expected: list[int]
+) -> None:
+    volume = {NAMES[n]: size for n, size in enumerate(sizes)}
+    assert [lane.connections for lane in lanes_of([[name] for name in volume], volume, connections)] == expected
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=30), st.integers(0, 300))
+def test_connections_stay_within_bounds_and_grow_with_the_lane(sizes: list[int], connections: int) -> None:
+    volume = {f"d{n}": size for n, size in enumerate(sizes)}
+    lanes = lanes_of([[name] for name in volume], volume, connections)
+    assert [(lane.number, lane.name, lane.bytes) for lane in lanes] == [(n, f"d{n}", s) for n, s in enumerate(sizes)]
+    assert all(1 <= lane.connections <= MOST_CONNECTIONS for lane in lanes)
+    assert sum(lane.connections for lane in lanes) <= connections + len(lanes)
+    by_size = [lane.connections for lane in sorted(lanes, key=lambda lane: lane.bytes)]
+    assert by_size == sorted(by_size)
+
+
+def test_tied_databases_are_one_lane_with_the_connections_of_both() -> None:
+    (both, other) = lanes_of([["a", "b"], ["c"]], {"a": 30, "b": 30, "c": 20}, 8)
+    assert (both.name, both.databases, both.bytes, both.connections) == ("a+b", ("a", "b"), 60, 6)
+    assert other.connections == 2
+
+
+def test_the_machine_is_given_at_least_four_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, expected in ((1, 4), (2, 4), (8, 16), (None, 4)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert default_connections() == expected

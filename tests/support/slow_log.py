@@ -73,11 +73,11 @@ def _complete(transaction: Transaction) -> bool:
     last = transaction.events[-1]
     if last.type in (f.XID, f.XA_PREPARE):
         return True
-    if last.type != f.QUERY:
+    if last.type not in (f.QUERY, f.EXECUTE_LOAD_QUERY):
         return False
     first = transaction.events[0]
-    begun = first.type == f.QUERY and query_text(first) == b"BEGIN"
-    return not begun or query_text(last) in (b"COMMIT", b"ROLLBACK")
+    begun = first.type == f.QUERY and (query_text(first) == b"BEGIN" or query_text(first).startswith(b"XA START "))
+    return not begun or query_text(last) in (b"COMMIT", b"ROLLBACK") or query_text(last).startswith(b"XA COMMIT ")
 
 
 def _transaction(log: LogFile, head: Event, body: list[Event]) -> Transaction:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from relight.gtid import Gtid, GtidSet, Interval
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES_END = 1 << 55
+"""Commit times have 55 bits where they are of fixed length, which is enough until the year 3111."""
 
 
 def moment(micros: int) -> datetime:
@@ -58,9 +60,19 @@ def read_tagged_gtid(body: memoryview) -> tuple[Gtid, int]:
                 immediate = value
             elif field == 7:
                 original = value
+    return _identity(stream, tag, number), _time(original or immediate)
+
+
+def _identity(stream: str, tag: str, number: int) -> Gtid:
     if not stream or number <= 0:
         raise ValueError("no GTID")
-    return Gtid(f"{stream}:{tag}" if tag else stream, number), original or immediate
+    return Gtid(f"{stream}:{tag}" if tag else stream, number)
+
+
+def _time(micros: int) -> int:
+    if micros >= _TIMES_END:
+        raise ValueError("no time")
+    return micros
 
 
 def varlen(data: memoryview, position: int) -> tuple[int, int]:

@@ -79,7 +79,7 @@ N_HASH, N_KEY, N_KEY_SIZE, N_IMAGE, N_SIZE, N_ROOM, N_STATE, N_SORT, N_SORT_2, N
 EXISTED, EXISTS = 1, 2
 """N_STATE of a keyed table: bits. Of a table without a key: how many such rows more there are."""
 # fold's state.
-S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_AT, S_COLUMNS = range(7)
+S_ENTRIES, S_USED, S_GARBAGE, S_HIGHEST, S_HIGHEST_SIZE, S_HIGHEST_ENTRY, S_AT, S_COLUMNS = range(8)
 
 _G_GTID, _G_TAGGED, _G_ANONYMOUS = f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID
 _QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
@@ -147,6 +147,20 @@ def _number(data, position, size):
     for i in range(size):
         value |= int64(data[position + i]) << (8 * i)
     return value
+
+
+@njit(nogil=True)
+def _same(one, a, other, b, size):
+    for i in range(size):
+        if one[a + i] != other[b + i]:
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _is_event(data, start, end):
+    """Whether there is room for an event's header."""
+    return start >= 0 and start + _HEADER <= end <= data.size
 
 
 @njit(nogil=True)
@@ -233,23 +247,22 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        if position + _HEADER > size or position + _number(data, position + 9, 4) > size:
+        event, length = -1, 0
+        if position + _HEADER <= size:
+            event = int64(data[position + 4])
+            length = _number(data, position + 9, 4)
+            state[2] = event
+            if length < smallest:
+                return BAD_LENGTH
+        following = position + length
+        if event < 0 or following > size:
             if head >= 0 and complete:
                 _close(out, count, head, position, plain and begun, kind)
                 state[0] = count + 1
                 head = int64(-1)
             state[3] = head
-        if position + _HEADER > size:
-            return CUT_HEADER
-        event = int64(data[position + 4])
-        length = _number(data, position + 9, 4)
+            return CUT_HEADER if event < 0 else CUT_EVENT
         flags = _number(data, position + 17, 2)
-        state[2] = event
-        if length < smallest:
-            return BAD_LENGTH
-        following = position + length
-        if following > size:
-            return CUT_EVENT
         end = following - tail
         if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
             return BAD_CHECKSUM
@@ -272,6 +285,8 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
                 found = _read_gtid(data, body, end, _number(data, position, 4), out[count])
                 if found != OK:
                     return found
+                if event == _G_GTID and out[count, T_NUMBER] <= 0:
+                    return BAD_GTID
             position = following
             continue
         if event in (_ROTATE, _STOP):
@@ -439,7 +454,7 @@ def _rows_head(data, event, body, end, columns):
         usual = usual and (extra == 2 or data[p + 2] == _PARTITION_INFO)
         p += extra
     found, p = _packed(data, p, end)
-    if p < 0 or found != columns:
+    if p < 0 or found != columns or columns == 0:
         return kind, int64(0), int64(BROKEN)
     bitmaps = p
     size = (columns + 7) // 8
@@ -461,7 +476,14 @@ def _count_rows(data, kind, bitmaps, rows, end, widths):
     size = (widths.size + 7) // 8
     count = int64(0)
     p = rows
+    if p == end and kind & INSERT:
+        # A row of default values only has no column in a minimal image. The server gives each an event.
+        for column in range(widths.size):
+            if _is_null(data, bitmaps, column):
+                return count
+        return int64(1)
     while p < end:
+        image = p
         if kind & FULL_ROWS:
             p = _full_image_end(data, p, end, widths)
             if p >= 0 and kind & UPDATE:
@@ -470,7 +492,7 @@ def _count_rows(data, kind, bitmaps, rows, end, widths):
             p = _image_end(data, p, end, widths, bitmaps)
             if p >= 0 and kind & UPDATE:
                 p = _image_end(data, p, end, widths, bitmaps + size)
-        if p < 0:
+        if p <= image:  # does not fit, or has no end
             return int64(BROKEN)
         count += 1
     return count
@@ -616,14 +638,6 @@ def _hash(data, start, size):
 
 
 @njit(nogil=True)
-def _same(one, a, other, b, size):
-    for i in range(size):
-        if one[a + i] != other[b + i]:
-            return False
-    return True
-
-
-@njit(nogil=True)
 def _find_entry(slots, entries, arena, hashed, data, key, size):
     """The spot of a key in the hash table; the spot is empty (-1) when the key is new."""
     mask = slots.size - 1
@@ -678,8 +692,8 @@ def _sort_number(data, position, length, is_number):
 
 
 @njit(nogil=True)
-def _column_number(data, image, widths, wanted):
-    """The value of a column of fixed width as a number; -1 when it is null or would be negative."""
+def _column_number(data, image, widths, wanted, signed):
+    """The value of a column of fixed width as a number; less than 0 when it is null or does not fit."""
     p = image + (widths.size + 7) // 8
     if _is_null(data, image, wanted):
         return int64(-1)
@@ -687,7 +701,11 @@ def _column_number(data, image, widths, wanted):
         if not _is_null(data, image, column):
             width = widths[column]
             p += width if width >= 0 else _number(data, p, -width) - width
-    return _number(data, p, min(widths[wanted], 8))
+    size = min(widths[wanted], 8)
+    value = _number(data, p, size)
+    if signed and 0 < size < 8 and value >> (8 * size - 1):
+        value -= int64(1) << (8 * size)
+    return value
 
 
 @njit(nogil=True)
@@ -720,7 +738,7 @@ def _new_entry(slots, spot, entries, state, hashed, size, sort):
 
 @njit(nogil=True)
 def _change(slots, entries, arena, state, data, image, end, widths, is_key, last, kind, sort):
-    """Let one image take effect on its key. An UPDATE here leaves the key as it was."""
+    """Let one image take effect on its key; gives the key's entry. An UPDATE here leaves the key as it was."""
     size = _copy_key(data, image, widths, is_key, last, arena, state[S_USED], sort)
     hashed = _hash(arena, state[S_USED], size)
     spot = _find_entry(slots, entries, arena, hashed, arena, state[S_USED], size)
@@ -735,7 +753,7 @@ def _change(slots, entries, arena, state, data, image, end, widths, is_key, last
     else:
         entries[entry, N_STATE] |= EXISTS
         _keep_image(data, image, end, entries, entry, arena, state)
-    return int64(OK)
+    return entry
 
 
 @njit(nogil=True)
@@ -752,20 +770,22 @@ def _count_image(slots, entries, arena, state, data, image, end, by, sort):
         arena[start : start + size] = data[image:end]
         entries[entry, N_IMAGE], entries[entry, N_SIZE] = start, size
     entries[entry, N_STATE] += by
+    return entry
 
 
 @njit(nogil=True)
-def _note_highest(data, image, end, widths, column, highest, state):
+def _note_highest(data, image, end, widths, column, signed, entry, highest, state):
     """Remember the row with the highest automatic value, which may be gone again at the end."""
-    value = _column_number(data, image, widths, column)
+    value = _column_number(data, image, widths, column, signed)
     if value > state[S_HIGHEST]:
-        state[S_HIGHEST] = value
+        state[S_HIGHEST], state[S_HIGHEST_ENTRY] = value, entry
         state[S_HIGHEST_SIZE] = end - image
         highest[: end - image] = data[image:end]
 
 
 @njit(
-    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, _STATE, _TABLE, _WRITE, _WRITE, _STATE), nogil=True, cache=True
+    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, boolean, _STATE, _TABLE, _WRITE, _WRITE, _STATE),
+    nogil=True, cache=True,
 )  # fmt: skip
 def fold(
     data: Bytes,
@@ -774,6 +794,7 @@ def fold(
     widths: Longs,
     is_key: Bytes,
     automatic: int,
+    signed: bool,
     slots: Longs,
     entries: Table,
     arena: Bytes,
@@ -786,7 +807,7 @@ def fold(
     ``slots`` is a hash table, twice as large as there can be entries.
 
     :param is_key: which columns are the primary key's; none: equal rows are counted.
-    :param automatic: the auto-increment column, or -1.
+    :param automatic: the auto-increment column, or -1. ``signed``: whether its values may be negative.
     :returns: OK, BROKEN or NOT_A_HISTORY; ``state[S_AT]`` is the event that was reached.
     """
     last = int64(-1)
@@ -794,9 +815,12 @@ def fold(
         if is_key[column]:
             last = column
     sort = np.zeros(2, dtype=np.int64)
+    room = min(entries.shape[0], slots.size // 2)
     for at in range(starts.size):
         state[S_AT] = at
         position, end = starts[at], ends[at]
+        if not _is_event(data, position, end):
+            return BROKEN
         kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
         if p < 0 or not kind & FULL_ROWS:
             return BROKEN
@@ -812,16 +836,17 @@ def fold(
                 p = _full_image_end(data, after, end, widths)
                 if p < 0:
                     return BROKEN
-            if automatic >= 0 and kind != DELETE:
-                _note_highest(data, after, p, widths, automatic, highest, state)
+            if state[S_ENTRIES] + 2 > room or state[S_USED] + 2 * (p - image) > arena.size:
+                return BROKEN  # more rows than there were said to be
+            if automatic >= 0 and p - after > highest.size:
+                return BROKEN
+            found = int64(OK)
             if last < 0:
                 if kind != INSERT:
                     _count_image(slots, entries, arena, state, data, image, after if kind == UPDATE else p, -1, sort)
                 if kind != DELETE:
-                    _count_image(slots, entries, arena, state, data, after, p, 1, sort)
-                continue
-            found = int64(OK)
-            if kind == UPDATE:
+                    found = _count_image(slots, entries, arena, state, data, after, p, 1, sort)
+            elif kind == UPDATE:
                 used = state[S_USED]
                 size = _copy_key(data, image, widths, is_key, last, arena, used, sort)
                 other = _copy_key(data, after, widths, is_key, last, arena, used + size, sort)
@@ -831,14 +856,16 @@ def fold(
                     found = _change(
                         slots, entries, arena, state, data, image, after, widths, is_key, last, DELETE, sort
                     )
-                    if found == OK:
+                    if found >= 0:
                         found = _change(
                             slots, entries, arena, state, data, after, p, widths, is_key, last, INSERT, sort
                         )
             else:
                 found = _change(slots, entries, arena, state, data, image, p, widths, is_key, last, kind, sort)
-            if found != OK:
+            if found < 0:
                 return found
+            if automatic >= 0 and kind != DELETE:
+                _note_highest(data, after, p, widths, automatic, signed, found, highest, state)
     return OK
 
 
@@ -876,13 +903,12 @@ def rehash(entries: Table, slots: Longs, count: int) -> None:
         slots[at] = entry
 
 
-@njit(int64(_READ, _LONGS, _LONGS), nogil=True, cache=True)
-def highest_kept(arena: Bytes, images: Longs, widths_and_column: Longs) -> int:
-    """The highest value that a column of fixed width, the last number of the list, has in the images; -1: none."""
-    widths, column = widths_and_column[:-1], widths_and_column[-1]
+@njit(int64(_READ, _LONGS, _LONGS, int64, boolean), nogil=True, cache=True)
+def highest_kept(arena: Bytes, images: Longs, widths: Longs, column: int, signed: bool) -> int:
+    """The highest value that a column of fixed width has in the images; -1: none."""
     highest = int64(-1)
     for i in range(images.size):
-        highest = max(highest, _column_number(arena, images[i], widths, column))
+        highest = max(highest, _column_number(arena, images[i], widths, column, signed))
     return highest
 
 
@@ -918,7 +944,7 @@ def put_events(
     would make it more than ``limit`` bytes, and where the flags change, which hold for the whole statement.
 
     :param state: the event to begin with; receives the one to go on with.
-    :returns: the number of bytes; BROKEN when an event is malformed.
+    :returns: the number of bytes; BROKEN when an event is malformed: the one that the state then says.
     """
     at = int64(0)
     last = int64(-1)
@@ -926,7 +952,13 @@ def put_events(
     i = state[0]
     while i < starts.size:
         start, end = starts[i], ends[i]
-        event = int64(data[start + 4])
+        if not _is_event(data, start, end):
+            state[0] = i
+            return BROKEN
+        _, _, rows = _rows_head(data, int64(data[start + 4]), start + _HEADER, end, columns[i])
+        if rows < 0:
+            state[0] = i
+            return BROKEN
         its_flags = _number(data, start + _HEADER + 6, 2) & ~_STATEMENT_END
         if its_flags & _SQL_KEYS:
             # Its source has checked the keys, and logged what cascades did, ahead of their cause. To check again
@@ -935,11 +967,9 @@ def put_events(
         if at and (its_flags != flags or at + end - start > limit):
             break
         flags = its_flags
-        _, _, rows = _rows_head(data, event, start + _HEADER, end, columns[i])
-        if rows < 0:
-            return BROKEN
         joins = False
-        if last >= 0 and mergeable[i] and numbers[i] == numbers[i - 1] and rows - start == state[1]:
+        # A row without any column takes no bytes: two of them in one event would be one.
+        if last >= 0 and rows < end and mergeable[i] and numbers[i] == numbers[i - 1] and rows - start == state[1]:
             joins = into[last + 4] == data[start + 4] and _same(
                 into, last + _HEADER + 8, data, start + _HEADER + 8, rows - start - _HEADER - 8
             )
@@ -978,6 +1008,8 @@ def key_hashes(
     count = int64(0)
     for at in range(starts.size):
         position, end = starts[at], ends[at]
+        if not _is_event(data, position, end):
+            return BROKEN
         kind, _, p = _rows_head(data, int64(data[position + 4]), position + _HEADER, end, widths.size)
         if p < 0 or not kind & FULL_ROWS:
             return BROKEN

@@ -64,6 +64,7 @@ class LogFile:
         self.first_event = len(f.MAGIC) + len(self.format.plain)
         self.tail = f.CHECKSUM_SIZE if self.format.checksum == f.CHECKSUM_CRC32 else 0
         self.in_use = bool(content[len(f.MAGIC) + 17] & f.IN_USE)
+        self._decompressor = zstandard.ZstdDecompressor()
 
     def events(self, start: int | None = None, stop: int | None = None) -> Iterator[Event]:
         """Every event after the format description, or from ``start`` to before ``stop``, in order.
@@ -157,10 +158,18 @@ class LogFile:
             if compression == 255:
                 return bytes(payload)
             if compression == 0:
-                return zstandard.ZstdDecompressor().decompress(payload, max_output_size=size)
-        except (IndexError, struct.error, zstandard.ZstdError) as error:
+                return self._decompressed(payload, size)
+        except (IndexError, struct.error, ValueError, zstandard.ZstdError) as error:
             raise self.error(CorruptEvent, event.position, event.type, f"the payload is broken: {error}") from None
         raise self.error(UnsupportedEvent, event.position, event.type, f"unknown compression {compression}")
+
+    def _decompressed(self, payload: memoryview, size: int) -> bytes:
+        """Grows with what comes out: what the log says of sizes is not trusted with memory."""
+        stream = self._decompressor.decompressobj()
+        content: bytes = stream.decompress(payload)
+        if not stream.eof or len(content) != size:
+            raise ValueError(f"{len(content)} bytes instead of {size}")
+        return content
 
 
 def events_in(

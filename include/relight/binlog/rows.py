@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relight.binlog import format as f
@@ -18,6 +19,8 @@ _BLOBS = frozenset(
 _TWO_BYTES = frozenset({f.T_STRING, f.T_ENUM, f.T_SET, f.T_NEWDECIMAL, f.T_VARCHAR, f.T_VAR_STRING, f.T_BIT})
 _ONE_BYTE = _BLOBS | {f.T_FLOAT, f.T_DOUBLE, f.T_TIMESTAMP2, f.T_DATETIME2, f.T_TIME2}
 _FRACTION = {f.T_TIMESTAMP2: 4, f.T_DATETIME2: 5, f.T_TIME2: 3}
+_LONGEST_LENGTH = 4
+"""Bytes that the length of a value takes at most."""
 _DIGITS = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 """Bytes that 0 to 9 decimal digits take (decimal2bin in the server)."""
 
@@ -41,6 +44,8 @@ def read_table_map(body: memoryview) -> TableMap:
     database, position = _name(body, position)
     table, position = _name(body, position)
     columns, position = packed_integer(body, position)
+    if not columns:
+        raise ValueError("a table without columns")
     types = body[position : position + columns]
     _, position = packed_integer(body, position + columns)
     widths = []
@@ -62,8 +67,18 @@ def count_rows(event_type: int, body: memoryview, table: TableMap) -> int:
     present = int.from_bytes(body[position : position + present_bytes], "little")
     position += present_bytes
     widths = [w for i, w in enumerate(table.widths) if present >> i & 1]
+    if not widths and position == len(body):
+        # A row of default values only has no column in a minimal image. The server gives each an event.
+        return 1
+    return _walk(body[position:], widths)
+
+
+def _walk(body: memoryview, widths: Sequence[int]) -> int:
+    """How many images with columns of these widths there are, one behind the other."""
+    if not widths:
+        raise ValueError("rows without columns")
     null_bytes = (len(widths) + 7) // 8
-    rows, end = 0, len(body)
+    rows, position, end = 0, 0, len(body)
     while position < end:
         nulls = int.from_bytes(body[position : position + null_bytes], "little")
         position += null_bytes
@@ -101,6 +116,8 @@ def _width(kind: int, body: memoryview, position: int) -> tuple[int, int]:
     if kind in _ONE_BYTE:
         meta = body[position]
         if kind in _BLOBS:
+            if not 1 <= meta <= _LONGEST_LENGTH:
+                raise ValueError(f"a length of {meta} bytes")
             return -meta, position + 1
         if kind in _FRACTION:
             return _FRACTION[kind] + (meta + 1) // 2, position + 1
@@ -116,6 +133,8 @@ def _two_byte_width(kind: int, first: int, second: int) -> int:
     if kind == f.T_BIT:
         return second + (1 if first else 0)
     if kind == f.T_NEWDECIMAL:
+        if second > first:
+            raise ValueError(f"{second} of {first} digits behind the point")
         whole, fraction = first - second, second
         return whole // 9 * 4 + _DIGITS[whole % 9] + fraction // 9 * 4 + _DIGITS[fraction % 9]
     # A string's first byte holds its real type and, in two inverted bits, bits 8 and 9 of its length.

@@ -21,6 +21,7 @@ class Column(NamedTuple):
     position: int
     extra: str
     kind: str
+    full_type: str
 
 
 _KEYED = "primary key: only the last state of each row is written"
@@ -57,12 +58,12 @@ def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mo
         *databases,
     )
     columns: dict[TableName, dict[str, Column]] = {}
-    for database, table, column, position, extra, kind in session.rows(
-        "SELECT table_schema, table_name, column_name, ordinal_position, extra, data_type"
+    for database, table, column, position, extra, kind, full_type in session.rows(
+        "SELECT table_schema, table_name, column_name, ordinal_position, extra, data_type, column_type"
         f" FROM information_schema.columns WHERE table_schema IN ({marks})",
         *databases,
     ):
-        columns.setdefault((database, table), {})[column] = Column(position - 1, extra, kind)
+        columns.setdefault((database, table), {})[column] = Column(position - 1, extra, kind, full_type)
     keys: dict[TableName, dict[str, list[str | None]]] = {}
     for database, table, index, column in session.rows(
         "SELECT table_schema, table_name, index_name, column_name FROM information_schema.statistics"
@@ -104,10 +105,11 @@ def _mode(engine: str, columns: dict[str, Column], unique: dict[str, list[str | 
     transactional = engine == "InnoDB"
     if against:
         return Mode(None, linked, against, bool(key), transactional)
-    auto = next((column.position for column in columns.values() if "auto_increment" in column.extra), None)
+    auto = next((column for column in columns.values() if "auto_increment" in column.extra), None)
     table = NetTable(
         columns=len(columns), key=tuple(columns[name].position for name in key if name is not None),
-        auto_increment=auto, more_unique_keys=len(unique) > bool(key),
+        auto_increment=None if auto is None else auto.position, more_unique_keys=len(unique) > bool(key),
+        signed=auto is None or "unsigned" not in auto.full_type,
     )  # fmt: skip
     return Mode(table, linked, reason_for_net(has_key=bool(key), linked=linked), bool(key), transactional)
 

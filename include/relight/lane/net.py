@@ -47,12 +47,14 @@ class NotProvable(Exception):
 @dataclass(frozen=True)
 class NetTable:
     """What must be known of a table: the columns of its primary key (none: a bag of rows) and its
-    auto-increment column (counted from 0), and whether it has further unique keys."""
+    auto-increment column (counted from 0), whether it has further unique keys, and whether automatic values may
+    be negative."""
 
     columns: int
     key: tuple[int, ...]
     auto_increment: int | None
     more_unique_keys: bool
+    signed: bool = True
 
 
 class NetEffect:
@@ -109,8 +111,8 @@ class NetEffect:
         if not self._like:
             self._like = rows.data[rows.starts[0] : rows.starts[0] + f.HEADER_SIZE].tobytes()
         code = k.fold(
-            rows.data, rows.starts, rows.ends, self._widths, self._is_key, self._automatic, self._slots, self._entries,
-            self._arena, self._highest, self._state,
+            rows.data, rows.starts, rows.ends, self._widths, self._is_key, self._automatic, self._table.signed,
+            self._slots, self._entries, self._arena, self._highest, self._state,
         )  # fmt: skip
         if code != k.OK:
             raise NotProvable
@@ -152,10 +154,7 @@ class NetEffect:
         portions = np.array_split(self._order(), parts)
         return [
             [self._statements([gone, none, none], portion, counter=False) for portion in portions],
-            [
-                self._statements([none, changed, made], portion, counter=number == 0)
-                for number, portion in enumerate(portions)
-            ],
+            [self._statements([none, changed, made], portion, counter=True) for portion in portions],
         ]
 
     def _order(self) -> k.Longs:
@@ -179,7 +178,8 @@ class NetEffect:
         builder = _Builder(self._mapped, self._table, self._entries, self._arena, self._like)
         collected: list[bytes] = []
         size = 0
-        for event in self._events(builder, gone, changed, made, counter=counter):
+        unused = self._highest_unused() if counter and self._state[k.S_HIGHEST_ENTRY] in order else None
+        for event in self._events(builder, gone, changed, made, unused):
             if collected and size + len(event) > _STATEMENT_BYTES:
                 yield block_of(builder.map, collected, _FLAGS)
                 collected, size = [], 0
@@ -189,35 +189,48 @@ class NetEffect:
             yield block_of(builder.map, collected, _FLAGS)
 
     def _events(
-        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, *, counter: bool
+        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, unused: _Unused | None
     ) -> Iterator[bytes]:  # fmt: skip
         yield from builder.events(f.DELETE_ROWS, gone)
-        if counter and (image := self._highest_unused()):
+        if unused and unused.entry in changed:
+            yield builder.event(f.UPDATE_ROWS, builder.key(unused.entry) + unused.image)
+        elif unused:
             # Between deletes and inserts nobody holds its unique values: whoever did was changed too.
-            yield builder.event(f.WRITE_ROWS, image, all_columns=True)
-            yield builder.event(f.DELETE_ROWS, image, all_columns=True)
+            yield builder.event(f.WRITE_ROWS, unused.image, all_columns=True)
+            yield builder.event(f.DELETE_ROWS, unused.image, all_columns=True)
         yield from builder.events(f.UPDATE_ROWS, changed)
         yield from builder.events(f.WRITE_ROWS, made)
 
-    def _highest_unused(self) -> bytes:
-        """A row that had the highest automatic value of all and is gone again, so that it is not among what is
+    def _highest_unused(self) -> _Unused | None:
+        """A row that had the highest automatic value of all and lost it again, so that it is not among what is
         written: without it the server would give its value out a second time."""
         if self._automatic < 0 or self._state[k.S_HIGHEST] < 0:
-            return b""
+            return None
+        entry = int(self._state[k.S_HIGHEST_ENTRY])
         entries = self._entries[: self.keys]
         state = entries[:, k.N_STATE]
+        if self._automatic in self._table.key and state[entry] & k.EXISTED:
+            return None  # the value was there before, so the server knows it
         there = (state & k.EXISTS) != 0 if self._table.key else state > 0
         images = np.ascontiguousarray(entries[there, k.N_IMAGE])
-        kept = k.highest_kept(self._arena, images, np.append(self._widths, self._automatic))
+        kept = k.highest_kept(self._arena, images, self._widths, self._automatic, self._table.signed)
         if kept >= self._state[k.S_HIGHEST]:
-            return b""
-        return self._highest[: self._state[k.S_HIGHEST_SIZE]].tobytes()
+            return None
+        return _Unused(entry, self._highest[: self._state[k.S_HIGHEST_SIZE]].tobytes())
 
 
 def _longer(array: NDArray[Scalar], wanted: int, used: int) -> NDArray[Scalar]:
     longer = np.empty((wanted * _SPARE, *array.shape[1:]), dtype=array.dtype)
     longer[:used] = array[:used]
     return longer
+
+
+@dataclass(frozen=True)
+class _Unused:
+    """What a row was like when it had an automatic value that no row has at the end."""
+
+    entry: int
+    image: bytes
 
 
 class _Builder:
@@ -254,6 +267,11 @@ class _Builder:
             k.put_rows(self._arena, self._entries, chosen[first:last], self._nulls, key, image, content)
             yield self.event(kind, content.tobytes())
             first = last
+
+    def key(self, entry: int) -> bytes:
+        """What names the row of an entry: its key, as a row image that has nothing else."""
+        start, size = self._entries[entry, [k.N_KEY, k.N_KEY_SIZE]].tolist()
+        return bytes(self._nulls) + self._arena[start : start + size].tobytes()
 
     def event(self, kind: int, content: bytes, *, all_columns: bool = False) -> bytes:
         """One event with these rows."""

@@ -29,6 +29,8 @@ SERVER_LANE = "mysql"
 """The database whose stream takes users, roles, grants, XA transactions, and whatever belongs to no database."""
 
 _BRACKETS = (b"BEGIN", b"COMMIT")
+_TWO_PHASES = b"\0"
+"""What an XA PREPARE event begins with, unless it commits in one phase."""
 _ATOMIC_CREATE = b" START TRANSACTION"
 """Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
 _CREATE_OF_OLD = re.compile(
@@ -188,7 +190,7 @@ class Standalone:
 
     def _is_prepared(self, events: Sequence[Event]) -> bool:
         """Whether this is an XA transaction that another one commits or rolls back."""
-        return any(event.type == f.XA_PREPARE and event.body[0] == 0 for event in events)
+        return any(event.type == f.XA_PREPARE and bytes(event.body[:1]) == _TWO_PHASES for event in events)
 
     def _prepared(self, events: Sequence[Event]) -> _Open:
         """An XA transaction as one piece: applied as it is, in the server's lane, with all it touches tied to it."""

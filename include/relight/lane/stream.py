@@ -203,10 +203,11 @@ class StreamReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("rb") as stream:
+            # An empty file cannot be mapped.
+            if stream.read(len(_MAGIC)) != _MAGIC:
+                raise CorruptEvent("not a stream file", on=str(path), hint="clear the split task and run it again")
             self._mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         self._data: Bytes = np.frombuffer(self._mapping, dtype=np.uint8)
-        if self._mapping[: len(_MAGIC)] != _MAGIC:
-            raise CorruptEvent("not a stream file", on=str(path), hint="clear the split task and run it again")
         start = len(_MAGIC) + _LENGTH.size
         try:
             (size,) = _LENGTH.unpack_from(self._mapping, len(_MAGIC))
