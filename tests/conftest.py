@@ -70,16 +70,17 @@ def admin(logins: Logins) -> Login:
 @pytest.fixture
 def servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
     """Makes servers that live as long as the test."""
-    yield from _servers(watched, mysql, template)
+    yield from make_servers(watched, mysql, template)
 
 
 @pytest.fixture(scope="module")
 def module_servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
     """Makes servers that live as long as the tests of one file."""
-    yield from _servers(watched, mysql, template)
+    yield from make_servers(watched, mysql, template)
 
 
-def _servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
+def make_servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[Servers]:
+    """Something that makes servers in a folder of its own, and ends them: for fixtures."""
     made = Servers(Path(tempfile.mkdtemp(dir=watched)), mysql, template)
     yield made
     made.close()

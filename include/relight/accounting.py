@@ -89,7 +89,7 @@ class Prepare:
     """What an XA transaction changes once it is committed."""
 
     xid: str
-    changes: tuple[Change, ...]
+    changes: tuple[Change | Unknown, ...]
     kind: Literal["prepare"] = "prepare"
 
 
@@ -110,6 +110,13 @@ Immediate = Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown
 """An operation that takes effect where it stands in the log."""
 
 TableName = tuple[str, str]
+
+
+def xa_of(operations: Iterable[Operation]) -> tuple[tuple[str, bool], ...]:
+    """XA transactions in the order of the log: each that is prepared (True) or settled (False)."""
+    return tuple(
+        (one.xid, isinstance(one, Prepare)) for one in operations if isinstance(one, Prepare | Settle)
+    )  # fmt: skip
 
 
 class Expected(Value):

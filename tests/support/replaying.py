@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relight.backups.manifest import SnapshotManifest
+from relight.backups.manifest import SnapshotManifest, Table
 from relight.credentials import Login
 from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
@@ -17,7 +17,7 @@ from relight.lane.segments import lane_segment
 from relight.lane.split_log import split_log
 from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
-from relight.server.session import Session, connect
+from relight.server.session import Session, connect, quoted
 from relight.server.table_checksums import checksums
 from relight.steps.lanes import content_of, make_lanes
 from tests.support.servers import Servers
@@ -77,15 +77,18 @@ def logs_of(source: Session) -> list[Path]:
     return [base / str(row[0]) for row in source.rows("SHOW BINARY LOGS")][:-1]
 
 
-def split_logs(logs: list[Path], onto: Server, admin: Login, folder: Path) -> Replayed:
-    """Split the logs below ``folder``, ready to be replayed."""
+def split_logs(
+    logs: list[Path], onto: Server, admin: Login, folder: Path, *, tables: tuple[Table, ...] = ()
+) -> Replayed:
+    """Split the logs below ``folder``, ready to be replayed. ``tables``: what is known of the base."""
     splits = []
     for number, log in enumerate(logs):
         (folder / str(number)).mkdir(parents=True)
         splits.append(split_log(log, number, folder / str(number)))
     with connect(onto, admin) as session:
         databases = tuple(str(row[0]) for row in session.rows("SHOW DATABASES"))
-    lanes = make_lanes(empty_snapshot(databases), map(content_of, splits), shard="shard-1", most_groups=100)
+    snapshot = empty_snapshot(databases).model_copy(update={"tables": tables})
+    lanes = make_lanes(snapshot, map(content_of, splits), shard="shard-1", most_groups=100)
     return Replayed(onto, admin, folder, splits, lanes)
 
 
@@ -104,5 +107,5 @@ def contents(session: Session) -> tuple[dict[str, int], dict[str, str]]:
     definitions = {}
     for name in sums:
         database, _, table = name.partition(".")
-        definitions[name] = str(session.row(f"SHOW CREATE TABLE `{database}`.`{table}`")[1])
+        definitions[name] = str(session.row(f"SHOW CREATE TABLE {quoted(database, table)}")[1])
     return sums, definitions

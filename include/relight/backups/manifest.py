@@ -123,6 +123,8 @@ class SegmentSurvey(Value):
     bytes: dict[str, int] = Field(default_factory=dict)
     """Per database, what is to be replayed."""
     ties: tuple[Tie, ...] = ()
+    xa: tuple[tuple[str, bool], ...] = ()
+    """XA transactions in the order of the log: each that is prepared (true) or settled (false)."""
     partial_images: tuple[tuple[str, str], ...] = ()
     """Tables, some of whose row images leave columns out."""
     silent_cascades: tuple[tuple[str, str], ...] = ()

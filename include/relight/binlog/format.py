@@ -76,6 +76,8 @@ NAMES = {
 # Header flags
 IN_USE = 0x01
 """On a format description event: the file was not closed cleanly."""
+RELAY_LOG = 0x40
+"""On a format description event: a replica wrote the file, with what it received."""
 MAY_BE_IGNORED = 0x80
 
 # Flags of a rows event

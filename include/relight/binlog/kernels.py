@@ -1,7 +1,7 @@
 """The hot loops, compiled. Plain functions over arrays; nothing else is in this file.
 
 Five loops carry a replay: :func:`scan` checks a log file and finds its transactions, :func:`walk_rows` finds
-the rows events in them and counts their rows, :func:`copy_runs` puts them together by table,
+the rows events in them and counts their rows, :func:`copy_events` puts them together by table,
 :func:`fold` computes the net effect of a table's events, and the ``put_`` functions write what is sent.
 
 Rows are never decoded: a row image is a null bitmap followed by the values that are not null,
@@ -90,9 +90,9 @@ _QUERY, _STOP, _ROTATE, _XID, _TABLE_MAP, _PAYLOAD = (
     f.TABLE_MAP,
     f.TRANSACTION_PAYLOAD,
 )
+_EXECUTE_LOAD = f.EXECUTE_LOAD_QUERY
 _WRITE_V1, _UPDATE_V1, _DELETE_V1 = f.WRITE_ROWS_V1, f.UPDATE_ROWS_V1, f.DELETE_ROWS_V1
 _WRITE_2, _UPDATE_2, _DELETE_2, _PARTIAL = f.WRITE_ROWS, f.UPDATE_ROWS, f.DELETE_ROWS, f.PARTIAL_UPDATE_ROWS
-_LOAD = f.EXECUTE_LOAD_QUERY
 _HEADER, _IGNORABLE_FLAG = f.HEADER_SIZE, f.MAY_BE_IGNORED
 _STATEMENT_END, _NO_CHECKS, _SQL_KEYS = f.STATEMENT_END, f.NO_FOREIGN_KEY_CHECKS, f.USE_SQL_FOREIGN_KEY
 _USUAL_FLAGS = (
@@ -187,8 +187,14 @@ def _is_text(data, start, end, word):
     return True
 
 
-_BEGIN, _COMMIT, _ROLLBACK, _XA_START, _XA_COMMIT = (
-    np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK", b"XA START ", b"XA COMMIT ")
+@njit(nogil=True)
+def _begins_with(data, start, end, word):
+    return end - start >= len(word) and _is_text(data, start, start + len(word), word)
+
+
+_BEGIN, _COMMIT, _ROLLBACK = (np.frombuffer(word, dtype=np.uint8) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK"))
+_XA_START, _XA_COMMIT, _XA_ROLLBACK = (
+    np.frombuffer(word, dtype=np.uint8) for word in (b"XA START ", b"XA COMMIT ", b"XA ROLLBACK ")
 )
 
 
@@ -241,22 +247,23 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        event, length = -1, 0
-        if position + _HEADER <= size:
-            event = int64(data[position + 4])
-            length = _number(data, position + 9, 4)
-            state[2] = event
-            if length < smallest:
-                return BAD_LENGTH
-        following = position + length
-        if event < 0 or following > size:
+        if position + _HEADER > size or position + _number(data, position + 9, 4) > size:
             if head >= 0 and complete:
                 _close(out, count, head, position, plain and begun, kind)
                 state[0] = count + 1
                 head = int64(-1)
             state[3] = head
-            return CUT_HEADER if event < 0 else CUT_EVENT
+        if position + _HEADER > size:
+            return CUT_HEADER
+        event = int64(data[position + 4])
+        length = _number(data, position + 9, 4)
         flags = _number(data, position + 17, 2)
+        state[2] = event
+        if length < smallest:
+            return BAD_LENGTH
+        following = position + length
+        if following > size:
+            return CUT_EVENT
         end = following - tail
         if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
             return BAD_CHECKSUM
@@ -315,16 +322,15 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
                 begun = True
             elif _is_text(data, text, end, _COMMIT):
                 complete = True
-            elif _is_text(data, text, min(end, text + len(_XA_START)), _XA_START):
-                plain = False
-                begun = True
             else:
-                # An XA transaction that is committed in one phase may end with a statement.
                 plain = False
-                complete = (
-                    complete or not begun or _is_text(data, text, end, _ROLLBACK)
-                    or _is_text(data, text, min(end, text + len(_XA_COMMIT)), _XA_COMMIT)
-                )  # fmt: skip
+                if not begun and _begins_with(data, text, end, _XA_START):
+                    begun = True
+                elif (
+                    not begun or _is_text(data, text, end, _ROLLBACK)
+                    or _begins_with(data, text, end, _XA_COMMIT) or _begins_with(data, text, end, _XA_ROLLBACK)
+                ):  # fmt: skip
+                    complete = True
         elif event == _XID:
             complete = True
         elif event == _PAYLOAD:
@@ -335,7 +341,7 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         elif not (_MEANINGLESS[event] or flags & _IGNORABLE_FLAG):
             # Whoever looks at the transaction more closely decides; only statement context does not end one.
             plain = False
-            complete = complete or not _STARTS_BARE[event] or (event == _LOAD and not begun)
+            complete = complete or not _STARTS_BARE[event] or (event == _EXECUTE_LOAD and not begun)
         position = following
         if bare and complete:
             _close(out, count, head, position, plain and begun, kind)
@@ -528,46 +534,42 @@ def walk_rows(
         caller's own, which is put into the output.
     :param ids, variants, mapped: a hash table from table ids to table maps: which of ``known`` it is, and the
         transaction that mapped it last.
-    :param known: a row per registered table map: where its bytes (behind the table id) begin and end in
-        ``maps``, its slot, and where its column widths begin and end in ``widths``.
-    :param state: receives the number of events, the transaction that was reached, the position there, and where
-        in that transaction to go on, which 0 leaves to its beginning.
+    :param known: a row per registered table map: where its bytes (behind id and flags, which differ between
+        statements) begin and end in ``maps``, its slot, and where its column widths begin and end in ``widths``.
+    :param state: the number of events, the transaction and the position to go on with (0: its beginning);
+        receives those that were reached.
     """
     count = state[0]
-    resumed, state[3] = state[3], 0
     for at in range(first, last):
-        state[0], state[1] = count, at
         number = transactions[at, T_NUMBER]
         position, stop = transactions[at, T_BEGIN], transactions[at, T_END]
-        if at == first and resumed:
-            position = resumed
+        if at == first and state[2] > position:
+            position = state[2]
         while position < stop:
             event = int64(data[position + 4])
             following = position + _number(data, position + 9, 4)
             end = following - tail
             body = position + _HEADER
             if event == _TABLE_MAP:
-                state[0], state[2] = count, position
+                state[0], state[1], state[2] = count, at, position
                 if body + 8 > end:
                     return BROKEN
                 spot = _find_id(ids, _number(data, body, 6))
+                if ids[spot] < 0:
+                    return NEW_MAP
                 variant = variants[spot]
-                start, finish = int64(0), int64(0)
-                if ids[spot] >= 0:
-                    start, finish = known[variant, 0], known[variant, 1]
-                if finish - start != end - body - 6 or not _same(maps, start, data, body + 6, finish - start):
-                    state[3] = position
+                start, finish = known[variant, 0], known[variant, 1]
+                if finish - start != end - body - 8 or not _same(maps, start, data, body + 8, finish - start):
                     return NEW_MAP
                 mapped[spot] = number
             elif _is_rows(event):
-                state[2] = position
+                state[0], state[1], state[2] = count, at, position
                 if body + 8 > end:
                     return BROKEN
                 spot = _find_id(ids, _number(data, body, 6))
                 if ids[spot] < 0 or mapped[spot] != number:
                     return NO_MAP
                 if count >= out.shape[0]:
-                    state[0], state[3] = count, position
                     return FULL
                 variant = variants[spot]
                 its_widths = widths[known[variant, 3] : known[variant, 4]]
@@ -585,7 +587,7 @@ def walk_rows(
                 out[count, E_ROWS], out[count, E_KIND] = found, kind
                 count += 1
             position = following
-    state[0], state[1] = count, last
+    state[0], state[1], state[2] = count, last, 0
     return OK
 
 
@@ -597,6 +599,25 @@ def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
         size = ends[i] - starts[i]
         into[at : at + size] = data[starts[i] : ends[i]]
         at += size
+
+
+@njit(void(_READ, _LONGS, _LONGS, _WRITE), nogil=True, cache=True)
+def copy_events(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
+    """Copy rows events, one behind the other. Those of version 1, which new servers do not take in a ``BINLOG``
+    statement, become events of version 2: two bytes more, that say that there is no extra information."""
+    at = 0
+    for i in range(starts.size):
+        start, end = starts[i], ends[i]
+        event = int64(data[start + 4])
+        if event <= _DELETE_V1:
+            head = _HEADER + 8
+            into[at : at + head] = data[start : start + head]
+            into[at + 4] = uint8(event - _WRITE_V1 + _WRITE_2)
+            into[at + head], into[at + head + 1] = uint8(2), uint8(0)
+            at += head + 2
+            start += head
+        into[at : at + end - start] = data[start:end]
+        at += end - start
 
 
 @njit(nogil=True)

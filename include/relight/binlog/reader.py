@@ -103,10 +103,14 @@ class LogFile:
         header = self._content[start : start + f.HEADER_SIZE]
         if len(header) < f.HEADER_SIZE:
             raise self.error(TruncatedLog, start, f.FORMAT_DESCRIPTION, "the file holds no event")
-        _, kind, server_id, length, _, _ = f.HEADER.unpack(header)
+        _, kind, server_id, length, _, flags = f.HEADER.unpack(header)
         data = self._content[start : start + length]
         if kind != f.FORMAT_DESCRIPTION or length < 100 or len(data) < length:
             raise self.error(CorruptEvent, start, kind, "the first event is not a whole format description")
+        if flags & f.RELAY_LOG:
+            problem = self.error(UnsupportedEvent, start, kind, "it is a relay log, not a server's own binary log")
+            problem.hint = "use the binary logs of the source, or of a replica with log-replica-updates"
+            raise problem
         return self._described(data, server_id)
 
     def _described(self, data: bytes, server_id: int) -> FormatDescription:
@@ -168,12 +172,15 @@ class LogFile:
         return content
 
 
-def events_in(data: NDArray[np.uint8], start: int, stop: int, tail: int) -> Iterator[Event]:
-    """The events from ``start`` to before ``stop``, which were checked before."""
+def events_in(
+    data: NDArray[np.uint8], start: int, stop: int, tail: int, envelope: int | None = None
+) -> Iterator[Event]:
+    """The events from ``start`` to before ``stop``, which were checked before; ``envelope``: they were compressed."""
     position = start
     while position < stop:
         timestamp, kind, _, length, _, flags = f.HEADER.unpack(data[position : position + f.HEADER_SIZE].tobytes())
-        yield Event(position, kind, timestamp, flags, data[position : position + length - tail].tobytes())
+        content = data[position : position + length - tail].tobytes()
+        yield Event(position if envelope is None else envelope, kind, timestamp, flags, content)
         position += length
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from relight.gtid import Gtid, GtidSet
 Mask = NDArray[np.bool_]
 
 _VERIFY = True
+NOT_CARRIED = "restore to just before it (--target before:... or position:...), then look at it with mysqlbinlog"
+"""What to do about an event that Relight cannot carry."""
 _WHAT = {
     k.CUT_HEADER: (TruncatedLog, "the file ends inside an event header"),
     k.CUT_EVENT: (TruncatedLog, "the file ends inside the event"),
@@ -135,15 +138,26 @@ def scan(log: LogFile) -> Scanned:
     return Scanned(with_identities(log, log.bytes, log.tail, table), cut_at)
 
 
-def scan_unpacked(log: LogFile, content: NDArray[np.uint8]) -> Transactions:
-    """The transactions of what was unpacked from compressed ones: events without checksums.
+def scan_unpacked(
+    log: LogFile, content: NDArray[np.uint8], parts: Sequence[bytes], envelopes: Sequence[int]
+) -> Transactions:
+    """The transactions of what was unpacked from compressed ones: ``parts``, laid end to end, without checksums.
 
-    Their commit times and positions are those of ``content``.
+    Their positions are those in ``content``; ``envelopes`` says where each is in the file.
     """
-    table, code, _ = _scan(content, 0, 0)
-    if code != k.OK:
-        raise CorruptEvent("the binary log cannot be read", on=log.path.name, why="a compressed transaction is broken")
-    return with_identities(log, content, 0, table)
+    table, code, state = _scan(content, 0, 0)
+    begins = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    if code == k.OK and np.array_equal(table[:, k.T_BEGIN], begins[:-1]):
+        return with_identities(log, content, 0, table)
+    at = int(state[1]) if code != k.OK else int(table[_first_difference(table[:, k.T_BEGIN], begins), k.T_BEGIN])
+    where = envelopes[min(int(np.searchsorted(begins, at, side="right")) - 1, len(envelopes) - 1)]
+    raise log.error(CorruptEvent, where, f.TRANSACTION_PAYLOAD, "what is compressed in it is not one whole transaction")
+
+
+def _first_difference(found: k.Longs, wanted: k.Longs) -> int:
+    count = min(found.size, wanted.size)
+    different = np.flatnonzero(found[:count] != wanted[:count])
+    return int(different[0]) if different.size else count - 1
 
 
 def _scan(content: k.Bytes, start: int, tail: int) -> tuple[k.Table, int, k.Longs]:
@@ -187,7 +201,10 @@ def _explained(log: LogFile, code: int, state: k.Longs) -> BinlogError:
     position, event = int(state[1]), int(state[2]) if state[2] >= 0 else None
     if event == f.INCIDENT:
         return incident(log, position)
-    return log.error(kind, position, event, why)
+    problem = log.error(kind, position, event, why)
+    if kind is UnsupportedEvent:
+        problem.hint = NOT_CARRIED
+    return problem
 
 
 def incident(log: LogFile, position: int) -> BinlogError:

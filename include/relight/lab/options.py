@@ -28,6 +28,8 @@ _OPTIONS = {
     "innodb-buffer-pool-size": "64M",
     "innodb-redo-log-capacity": "64M",
     "innodb-buffer-pool-load-at-startup": "OFF",
+    # The kernel has few slots for it, which some twenty servers on one machine take up.
+    "innodb-use-native-aio": "OFF",
     "max-connections": "120",
     "performance-schema": "ON",
     "performance-schema-max-table-instances": "200",

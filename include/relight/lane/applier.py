@@ -8,24 +8,24 @@ position, so a lane that was killed goes on at the first change that is not ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
 from relight.credentials import Login
-from relight.errors import LaneBlocked, ReplayError, StatementFailed
+from relight.errors import LaneBlocked, RelightError, ReplayError, StatementFailed
 from relight.fleet import Limits, Server
 from relight.lane import lane_progress
 from relight.lane.fingerprint import fingerprint, prepared_transactions
 from relight.lane.lane_progress import Fence, Position, TableName
-from relight.lane.modes import Mode, read_modes
+from relight.lane.modes import Mode, read_modes, tables_without_rollback
 from relight.lane.net import NotProvable
 from relight.lane.pending import Pending
 from relight.lane.segments import LaneSegment
 from relight.lane.statements import Statements
-from relight.lane.stream import Chunk, StreamReader, chunks
+from relight.lane.stream import Chunk, Piece, StreamReader, chunks
 from relight.lane.writers import MOST_CONNECTIONS, Writers, lock_name, take_lock
 from relight.run_files import Lane
 from relight.server.session import connect
@@ -58,7 +58,7 @@ class LaneApplier:
         self._use_net = use_net
         self._control = connect(server, login)
         self._control.run("SET SESSION sql_log_bin = 0")
-        self._writers = Writers(server, login, lane.name, lane.connections)
+        self._writers = Writers(server, login, lane.name, lane.connections, holder=self._control.thread_id)
         self._statements = Statements(server, login, lane.name, self._control)
         self._careful_until: Position | None = None
         self.in_order_again = 0
@@ -69,21 +69,32 @@ class LaneApplier:
         self._done: dict[TableName, Position] = {}
         self._divided: dict[TableName, Position] = {}
         self._modes: dict[TableName, Mode] | None = None
+        self._loose: frozenset[TableName] | None = None
         self._pending: Pending | None = None
         self._collected = self._size = 0
 
     def __enter__(self) -> Self:
+        try:
+            self._take_locks()
+        except RelightError:
+            self._close()  # else this process would be in its own way when it tries again
+            raise
+        return self
+
+    def _take_locks(self) -> None:
         take_lock(self._control, self._lane.name, "lane")
         # A killed task's sessions may still be running their last statement, a long ALTER say: until they are
         # gone, nobody can tell what they have done.
         for number in range(MOST_CONNECTIONS + 1):
             take_lock(self._control, self._lane.name, f"rows-{number}")
             self._control.run("DO RELEASE_LOCK(%s)", lock_name(self._lane.name, f"rows-{number}"))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._writers.close()
         self._statements.forget()
         self._control.close()
@@ -234,6 +245,8 @@ class LaneApplier:
         position."""
         self._write_all(segment, told)
         fence = any(piece.fence for piece in chunk.pieces)
+        if self._is_fragile(chunk.pieces):
+            lane_progress.mark_torn(self._control, self._lane.name, _NO_ROLLBACK)
         if fence:
             xa = any(piece.xa for piece in chunk.pieces)
             before = self._seen(xa=xa)
@@ -251,10 +264,23 @@ class LaneApplier:
             raise self._explained(refused, chunk.pieces[0].gtid) from refused
         if fence:
             lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
-            self._pending = None  # the definitions may have changed
+            self._pending = self._modes = self._loose = None  # the definitions may have changed
         self._statements.settle()
         self._position = self._reached = position
         told(chunk.size)
+
+    def _is_fragile(self, pieces: Sequence[Piece]) -> bool:
+        """Whether some of it could be there although the session ended before its end."""
+        if any(piece.fence for piece in pieces):
+            return False
+        if self._loose is None:
+            self._loose = tables_without_rollback(self._control)
+        touched = {name for piece in pieces for name in piece.tables}
+        if not any(piece.statement for piece in pieces):
+            return not touched.isdisjoint(self._loose)
+        self._collecting()
+        # A statement may change any table, and one that is not known yet is made by it.
+        return bool(self._loose) or not touched <= set(self._modes or {})
 
     def _explained(self, refused: StatementFailed, transaction: str) -> ReplayError:
         if refused.why.startswith(_MISSING_OBJECT):

@@ -153,6 +153,10 @@ def open_fence(session: Session, lane: str, fence: Fence) -> None:
 def mark_torn(session: Session, lane: str, why: str) -> None:
     """Record why a lane cannot be resumed from here on; with empty text, that it can."""
     session.run(f"UPDATE {_LANES} SET torn = %s WHERE lane = %s", why, lane)
+    if why:
+        # Changes that cannot be rolled back must not outlive this one, should the server end without warning:
+        # it is loaded with its last commits in memory only.
+        session.run("FLUSH LOCAL ENGINE LOGS")
 
 
 def _state(row: tuple[object, ...]) -> LaneState:

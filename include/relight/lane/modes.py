@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from relight.backups.manifest import SegmentSurvey, SnapshotManifest, Value
 from relight.lane.net import NetTable
+from relight.server.schema import engines
 from relight.server.session import Session
 
 TableName = tuple[str, str]
@@ -77,6 +78,11 @@ def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mo
         )
         for database, table, engine in engines
     }
+
+
+def tables_without_rollback(session: Session) -> frozenset[TableName]:
+    """The tables of applications, in any database, whose engine cannot roll back."""
+    return frozenset(name for name, engine in engines(session).items() if engine != "InnoDB")
 
 
 def _linked(session: Session, databases: Sequence[str]) -> set[TableName]:

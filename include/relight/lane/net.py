@@ -95,8 +95,13 @@ class NetEffect:
 
     @property
     def divisible(self) -> bool:
-        """Whether parts of it can be applied at the same time: no row can be in another one's way."""
-        return bool(self._table.key) and not self._table.more_unique_keys
+        """Whether parts of it can be applied at the same time: no row can be in another one's way.
+
+        A counter that is no part of the key could bring back a row whose key another one has (see
+        :meth:`_highest_unused`).
+        """
+        counter = self._table.auto_increment
+        return bool(self._table.key) and not self._table.more_unique_keys and counter in (None, *self._table.key)
 
     def add(self, rows: Rows) -> None:
         """Let rows events with full images take effect. :raises NotProvable: they do not fit what came before."""
@@ -129,17 +134,39 @@ class NetEffect:
                 self._arena, used = tidy, int(self._state[k.S_USED])
             self._arena = _longer(self._arena, used + 2 * size, used)
 
-    def statements(self, parts: int = 1) -> list[Iterator[bytes]]:
+    def statements(self) -> list[Iterator[bytes]]:
         """Blocks of events, each to be sent as one ``BINLOG`` statement, that leave the table as all the changes
-        would: deletes, then updates, then inserts. In ``parts`` that may be applied side by side."""
-        entries = self._entries[: self.keys]
-        kinds = self._kinds(entries[:, k.N_STATE])
-        order = np.lexsort((entries[:, k.N_SORT_2], entries[:, k.N_SORT]))
-        portions = np.array_split(order, parts) if parts > 1 else [order]
-        return [self._statements([which[portion] for which in kinds], portion) for portion in portions]
+        would: deletes, then updates, then inserts."""
+        gone, changed, made = self._kinds()
+        return [self._statements([gone, changed, made], self._order(), counter=True)]
 
-    def _kinds(self, state: k.Longs) -> tuple[k.Longs, k.Longs, k.Longs]:
+    def phases(self, parts: int, *, again: bool) -> list[list[Iterator[bytes]]]:
+        """The same in so many parts that may be applied side by side, phase by phase: first what is gone, then the
+        rest. A key that is gone and a new one may lie in different parts although the collation calls them equal.
+
+        ``again``: some of the rows may be there as they were at another moment, so each is deleted first. Such
+        events are for a session that does not mind rows which are not there.
+        """
+        gone, changed, made = self._kinds()
+        none = np.zeros_like(gone)
+        if again:
+            gone, changed, made = np.ones_like(gone), none, changed + made
+        portions = np.array_split(self._order(), parts)
+        return [
+            [self._statements([gone, none, none], portion, counter=False) for portion in portions],
+            [
+                self._statements([none, changed, made], portion, counter=number == 0)
+                for number, portion in enumerate(portions)
+            ],
+        ]
+
+    def _order(self) -> k.Longs:
+        entries = self._entries[: self.keys]
+        return np.lexsort((entries[:, k.N_SORT_2], entries[:, k.N_SORT]))
+
+    def _kinds(self) -> tuple[k.Longs, k.Longs, k.Longs]:
         """For every entry, how many deletes, updates and inserts it needs."""
+        state = self._entries[: self.keys, k.N_STATE]
         if not self._table.key:
             return np.maximum(-state, 0), np.zeros_like(state), np.maximum(state, 0)
         existed, exists = (state & k.EXISTED) != 0, (state & k.EXISTS) != 0
@@ -149,13 +176,12 @@ class NetEffect:
             return existed.astype(np.int64), np.zeros_like(state), exists.astype(np.int64)
         return (existed & ~exists).astype(np.int64), changed.astype(np.int64), (exists & ~existed).astype(np.int64)
 
-    def _statements(self, kinds: Sequence[k.Longs], order: k.Longs) -> Iterator[bytes]:
-        gone, changed, made = (np.repeat(order, count) for count in kinds)
+    def _statements(self, kinds: Sequence[k.Longs], order: k.Longs, *, counter: bool) -> Iterator[bytes]:
+        gone, changed, made = (np.repeat(order, count[order]) for count in kinds)
         builder = _Builder(self._mapped, self._table, self._entries, self._arena, self._like)
         collected: list[bytes] = []
         size = 0
-        unused = self._highest_unused() if self._state[k.S_HIGHEST_ENTRY] in order else None
-        for event in self._events(builder, gone, changed, made, unused):
+        for event in self._events(builder, gone, changed, made, counter=counter):
             if collected and size + len(event) > _STATEMENT_BYTES:
                 yield block_of(builder.map, collected, _FLAGS)
                 collected, size = [], 0
@@ -165,9 +191,10 @@ class NetEffect:
             yield block_of(builder.map, collected, _FLAGS)
 
     def _events(
-        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, unused: _Unused | None
+        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, *, counter: bool
     ) -> Iterator[bytes]:  # fmt: skip
         yield from builder.events(f.DELETE_ROWS, gone)
+        unused = self._highest_unused() if counter else None
         if unused and unused.entry in changed:
             yield builder.event(f.UPDATE_ROWS, builder.key(unused.entry) + unused.image)
         elif unused:

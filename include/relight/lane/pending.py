@@ -34,7 +34,8 @@ class Write:
 
 @dataclass(frozen=True)
 class Divided:
-    """One table's net effect, in parts that several connections may commit side by side, in any order.
+    """One table's net effect, in phases; several connections may commit the parts of a phase side by side, in any
+    order.
 
     ``before``: where the table is; ``position``: where it will be. ``to``: how far parts of it may be while this
     is going on. ``again``: some of it may be there already.
@@ -45,7 +46,7 @@ class Divided:
     position: Position
     to: Position
     again: bool
-    parts: Sequence[Iterator[bytes]]
+    phases: Sequence[Sequence[Iterator[bytes]]]
     size: int
 
     @property
@@ -146,8 +147,8 @@ class Pending:
             parts = min(connections, table.net.keys // _WORTH_DIVIDING) if table.net and table.net.divisible else 1
             if table.net and (parts > 1 or again):
                 to = max(table.position, self._divided[name]) if again else table.position
-                statements = table.net.statements(max(parts, 1))
-                yield Divided(name, self._done(name), table.position, to, again, statements, table.size)
+                phases = table.net.phases(max(parts, 1), again=again)
+                yield Divided(name, self._done(name), table.position, to, again, phases, table.size)
             elif table.net:
                 yield Write({name: table.position}, table.net.statements(), table.size)
             else:

@@ -92,6 +92,8 @@ class Splitter:
         self._name = name
         self._tables = LogTables()
         self._chunk = 0
+        self._envelopes: dict[int, int] = {}
+        """Where the payloads are whose content is being split, by the number of the transaction."""
         self.journal = Journal()
         self.books = Books(self.journal)
         self._standalone = Standalone(log, self.books)
@@ -121,7 +123,7 @@ class Splitter:
         events = np.empty((max(_CHUNK // 128, 4096), k.E_COLUMNS), dtype=np.int64)
         state = np.zeros(4, dtype=np.int64)
         for first, last in _chunks(run):
-            state[:] = 0, first, 0, 0
+            state[:3] = 0, first, 0
             while True:
                 code = k.walk_rows(
                     data, run, int(state[1]), last, tail, self._tables.ids, self._tables.variants, self._tables.mapped,
@@ -132,17 +134,18 @@ class Splitter:
                 if code == k.FULL:
                     events = np.concatenate([events, np.empty_like(events)])
                 elif code == k.NEW_MAP:
-                    self._learn(data, int(state[2]), tail)
+                    self._learn(data, int(state[2]), tail, int(run[state[1], k.T_NUMBER]))
                 else:
-                    raise self._broken(code, data, int(state[2]), tail)
+                    raise self._broken(code, data, int(state[2]), int(run[state[1], k.T_NUMBER]))
             self._emit(events[: state[0]], data)
 
-    def _learn(self, data: k.Bytes, position: int, tail: int) -> None:
+    def _learn(self, data: k.Bytes, position: int, tail: int, transaction: int) -> None:
         event = data[position : position + header_length(data, position) - tail].tobytes()
         try:
             self._tables.learn(event)
         except (ValueError, IndexError, struct.error) as error:
-            raise self._log.error(CorruptEvent, position, f.TABLE_MAP, str(error)) from None
+            where = self._envelopes.get(transaction, position)
+            raise self._log.error(CorruptEvent, where, f.TABLE_MAP, str(error)) from None
 
     def _emit(self, events: k.Table, data: k.Bytes) -> None:
         """Write one chunk: events by table, those of one table in their order."""
@@ -160,9 +163,9 @@ class Splitter:
         slot = int(events[0, k.E_SLOT])
         table = self._tables.slots[slot]
         starts, ends = np.ascontiguousarray(events[:, k.E_START]), np.ascontiguousarray(events[:, k.E_END])
-        offsets = np.cumsum(ends - starts)
+        offsets = np.cumsum(ends - starts + 2 * (data[starts + 4] <= f.DELETE_ROWS_V1))
         content = np.empty(int(offsets[-1]), dtype=np.uint8)
-        k.copy_runs(data, starts, ends, content)
+        k.copy_events(data, starts, ends, content)
         kinds, rows = events[:, k.E_KIND], events[:, k.E_ROWS]
         self._streams.of(table.map.database).rows(self._chunk, slot, Rows(
             table, events[:, k.E_TRANSACTION], places, rows, content, offsets, offsets,
@@ -180,29 +183,32 @@ class Splitter:
     def _packed(self, run: k.Table) -> None:
         """Compressed transactions: unpacked, several at a time, they are like others."""
         for first, last in _chunks(run):
-            parts: list[bytes] = []
-            for begin, end in run[first:last][:, [k.T_BEGIN, k.T_END]].tolist():
-                for event in self._log.events(begin, end):
-                    if event.type == f.TRANSACTION_PAYLOAD:
-                        parts.append(self._log.unpacked(event))
-                    else:
-                        parts.append(_without_checksum(event))
+            packed = run[first:last]
+            unpacked = [self._unpacked(begin, end) for begin, end in packed[:, [k.T_BEGIN, k.T_END]].tolist()]
+            parts, envelopes = zip(*unpacked, strict=True)
             content = np.frombuffer(b"".join(parts), dtype=np.uint8)
-            table = scan_unpacked(self._log, content).table.copy()
-            if len(table) != last - first:
-                raise self._log.error(
-                    CorruptEvent,
-                    int(run[first, k.T_BEGIN]),
-                    f.TRANSACTION_PAYLOAD,
-                    "it holds more than one transaction",
-                )
-            table[:, k.T_NUMBER] = run[first:last, k.T_NUMBER]
+            table = scan_unpacked(self._log, content, parts, envelopes).table.copy()
+            table[:, k.T_NUMBER] = packed[:, k.T_NUMBER]
             table[:, k.T_KIND] &= ~k.PAYLOAD
+            self._envelopes = dict(zip(packed[:, k.T_NUMBER].tolist(), envelopes, strict=True))
             self._all(table, content, 0)
+            self._envelopes = {}
+
+    def _unpacked(self, begin: int, end: int) -> tuple[bytes, int]:
+        """The events of a compressed transaction, without checksums, and where their envelope is."""
+        parts: list[bytes] = []
+        envelope = begin
+        for event in self._log.events(begin, end):
+            if event.type == f.TRANSACTION_PAYLOAD:
+                envelope = event.position
+                parts.append(self._log.unpacked(event))
+            else:
+                parts.append(_without_checksum(event))
+        return b"".join(parts), envelope
 
     def _one_by_one(self, run: k.Table, data: k.Bytes, tail: int) -> None:
         for begin, end, number in run[:, [k.T_BEGIN, k.T_END, k.T_NUMBER]].tolist():
-            events = tuple(events_in(data, begin, end, tail))
+            events = tuple(events_in(data, begin, end, tail, self._envelopes.get(number)))
             pieces = self._standalone.pieces(number, self._name(number), events)
             self.row_events += sum(event.type in f.ROWS for event in events)
             self._chunk += 1
@@ -210,9 +216,10 @@ class Splitter:
                 self._streams.of(database).piece(self._chunk, piece)
             self._streams.settle()
 
-    def _broken(self, code: int, data: k.Bytes, position: int, _tail: int) -> Exception:
+    def _broken(self, code: int, data: k.Bytes, position: int, transaction: int) -> Exception:
         why = "a rows event without its table map" if code == k.NO_MAP else "the event does not fit its table"
-        return self._log.error(CorruptEvent, position, int(data[position + 4]), why)
+        where = self._envelopes.get(transaction, position)
+        return self._log.error(CorruptEvent, where, int(data[position + 4]), why)
 
 
 def _without_checksum(event: Event) -> bytes:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from relight.accounting import Change, Journal, Prepare, Settle, Unknown
+from relight.accounting import Change, Journal, Prepare, Unknown
 from relight.backups.manifest import Tie
 from relight.binlog import format as f
+from relight.binlog.compose import of_version_2
 from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event, LogFile
 from relight.binlog.rows import TableMap, count_rows, flags, read_table_map, table_id
-from relight.binlog.scan import incident
+from relight.binlog.scan import NOT_CARRIED, incident
 from relight.binlog.transactions import query_text
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
+from relight.lane import xa
 from relight.lane.statement import effect_of
 from relight.lane.stream import Piece
 
@@ -29,12 +31,14 @@ SERVER_LANE = "mysql"
 _BRACKETS = (b"BEGIN", b"COMMIT")
 _TWO_PHASES = b"\0"
 """What an XA PREPARE event begins with, unless it commits in one phase."""
-_ATOMIC_CREATE = b"START TRANSACTION"
+_ATOMIC_CREATE = b" START TRANSACTION"
 """Ends the CREATE TABLE of a CREATE TABLE ... SELECT (worklog 13355); its rows follow in the same transaction."""
-_NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
-_XA = re.compile(
-    rb"XA\s+(START|BEGIN|END|PREPARE|COMMIT|ROLLBACK)\s+(.*?)(\s+ONE\s+PHASE)?\s*$", re.IGNORECASE | re.DOTALL
+_CREATE_OF_OLD = re.compile(
+    rb"CREATE TABLE (?!.*\bENGINE=(?!InnoDB\b)).*(?<!\bSTART TRANSACTION)", re.IGNORECASE | re.DOTALL
 )
+"""The same before 8.0.21, in the same place. It would commit by itself, and a lane that was killed behind it would
+take its rows for written."""
+_NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
 
 
 @dataclass
@@ -58,6 +62,19 @@ class _Open:
     fence: bool = False
     xa: bool = False
     events: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class _Looks:
+    """What a transaction looks like as a whole. ``begun``: it is committed by an event at its end, not by
+    its only statement. ``undone``: some of it, or all, was rolled back, and is in the log because tables that cannot
+    roll back were changed. ``touched``: the tables it has rows of, as far as it was read."""
+
+    texts: Sequence[bytes]
+    begun: bool
+    has_rows: bool
+    undone: bool
+    touched: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Pieces:
@@ -87,7 +104,7 @@ class _Pieces:
         if table.table_id not in self._written:
             piece.events.append(map_event)
             self._written.add(table.table_id)
-        piece.events.append(event.data)
+        piece.events.append(of_version_2(event.data))
         return table
 
 
@@ -113,38 +130,57 @@ class Standalone:
     def _pieces(self, events: Sequence[Event]) -> list[_Open]:
         pieces = _Pieces()
         stage: list[bytes] = []
-        texts = [self._text(event) for event in events if event.type == f.QUERY]
-        begun = texts[:1] == [b"BEGIN"]
-        savepoints_matter = any(text[:12].upper() == b"ROLLBACK TO " for text in texts)
+        looks = self._looked_at(events)
         for event in events:
             if event.type == f.TABLE_MAP:
                 pieces.map(self._table_map(event), event)
             elif event.type in f.ROWS:
-                self._count(event, self._added(pieces, event))
+                table = self._added(pieces, event)
+                self._count(event, table)
+                looks.touched.add((table.database, table.table))
             elif event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
                 stage.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
-                text = self._text(event)
-                if (
-                    text in _BRACKETS
-                    or (_is_savepoint(text) and not savepoints_matter)
-                    or _brackets_one_phase(text, texts)
-                ):
-                    continue
-                query = self._decoded(event)
-                self._refuse_what_cannot_be_carried(event, query)
-                if settles := _settles(text):
-                    self._books.journal.add([settles])
-                    pieces.done.append(_Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data]))
-                    continue
-                fence = not begun or query.text.endswith(_ATOMIC_CREATE)
-                pieces.done.append(self._statement(query, [*stage, event.data], fence=fence))
-                stage = []
+                if piece := self._of_query(event, stage, looks):
+                    pieces.done.append(piece)
+                    stage = []
             elif event.type == f.INCIDENT:
                 raise incident(self._log, event.position)
             elif not self._means_nothing(event):
                 raise self._unsupported(event, "Relight cannot carry this event")
+        if looks.undone:
+            reason = "changed in a transaction that was rolled back, or a part of it"
+            self._books.journal.add(Unknown(*name, reason) for name in sorted(looks.touched))
         return pieces.done
+
+    def _looked_at(self, events: Sequence[Event]) -> _Looks:
+        texts = [self._text(event) for event in events if event.type == f.QUERY]
+        return _Looks(
+            texts, begun=bool(texts) and (texts[0] == b"BEGIN" or xa.brackets_one_phase(texts[0], texts)),
+            has_rows=any(event.type in f.ROWS for event in events),
+            undone=any(text[:12].upper() == b"ROLLBACK TO " or xa.undoes(text) for text in texts),
+        )  # fmt: skip
+
+    def _of_query(self, event: Event, stage: list[bytes], looks: _Looks) -> _Open | None:
+        """The piece that a statement is, with what sets its stage; None if it only brackets others."""
+        text = self._text(event)
+        if text in _BRACKETS or (_is_savepoint(text) and not looks.undone):
+            return None
+        if xa.brackets_one_phase(text, looks.texts):
+            return None
+        if looks.begun and xa.undoes(text):
+            # What it changed in tables that cannot roll back stays, so it is run and rolled back once more.
+            self._books.ties.add(None)
+            return _Open(SERVER_LANE, statement=True, events=[event.data.removesuffix(text) + b"ROLLBACK"])
+        query = self._decoded(event)
+        if settles := xa.settles(text):
+            self._books.journal.add([settles])
+            return _Open(SERVER_LANE, statement=True, fence=True, xa=True, events=[event.data])
+        data = event.data
+        if looks.begun and looks.has_rows and _CREATE_OF_OLD.fullmatch(text):
+            data, query = data + _ATOMIC_CREATE, replace(query, text=text + _ATOMIC_CREATE)
+        fence = not looks.begun or query.text.endswith(_ATOMIC_CREATE)
+        return self._statement(query, [*stage, data], fence=fence)
 
     def _means_nothing(self, event: Event) -> bool:
         return (
@@ -159,16 +195,20 @@ class Standalone:
     def _prepared(self, events: Sequence[Event]) -> _Open:
         """An XA transaction as one piece: applied as it is, in the server's lane, with all it touches tied to it."""
         touched: set[str] = set()
-        changes: list[Change] = []
+        changes: list[Change | Unknown] = []
         maps: dict[bytes, TableMap] = {}
         xid = ""
         kept: list[bytes] = []
         for event in events:
-            if event.type == f.QUERY:
-                found = _XA.match(self._text(event))
-                if found is None:
-                    raise self._unsupported(event, "a statement inside an XA transaction")
-                xid = _xid(found[2])
+            if event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
+                kept.append(event.data)
+            elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
+                if found := xa.xid_of(self._text(event)):
+                    xid = found
+                else:
+                    query = self._decoded(event)
+                    self._books.ties.add(None)
+                    changes += _changed_by_statement(query.updated or (query.database,))
                 kept.append(event.data)
             elif event.type == f.TABLE_MAP:
                 table = self._table_map(event)
@@ -182,7 +222,7 @@ class Standalone:
                 rows = 0 if event.type in f.UPDATES else self._rows_in(event, mapped)
                 inserted = rows if event.type in f.INSERTS else 0
                 changes.append(Change(mapped.database, mapped.table, inserted, rows - inserted))
-                kept.append(event.data)
+                kept.append(of_version_2(event.data))
             elif event.type == f.XA_PREPARE:
                 kept.append(event.data)
             elif not self._means_nothing(event):
@@ -196,21 +236,16 @@ class Standalone:
         updated = query.updated or ()
         named = (operation.database for operation in effect.operations)
         home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
+        if fence and effect.names is None:
+            home = SERVER_LANE  # all databases share its lane, which watches what belongs to none of them
         if not fence:
             # A statement-format change runs triggers and functions that only its source could see.
             self._books.ties.add(None)
-            reason = "changed by a statement-format event, which does not say how many rows"
-            self._books.journal.add(Unknown(database, "", reason) for database in (updated or (home,)))
+            self._books.journal.add(_changed_by_statement(updated or (home,)))
         else:
             self._books.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
             self._books.journal.add(effect.operations)
         return _Open(home, statement=True, fence=fence, events=events)
-
-    def _refuse_what_cannot_be_carried(self, event: Event, query: Query) -> None:
-        word = query.text[:9].upper()
-        if word.startswith(b"ROLLBACK") and not query.text.upper().startswith(b"ROLLBACK TO"):
-            raise self._unsupported(event, "a transaction that was rolled back after it had changed a table of an"
-                                           " engine without transactions")  # fmt: skip
 
     def _added(self, pieces: _Pieces, event: Event) -> TableMap:
         table = pieces.add_rows(event)
@@ -262,28 +297,14 @@ class Standalone:
 
     def _unsupported(self, event: Event, why: str) -> BinlogError:
         problem = self._log.error(UnsupportedEvent, event.position, event.type, why)
-        problem.hint = "restore to just before it (--target before:...), then look at it with mysqlbinlog"
+        problem.hint = NOT_CARRIED
         return problem
+
+
+def _changed_by_statement(databases: Sequence[str]) -> list[Unknown]:
+    reason = "changed by a statement-format event, which does not say how many rows"
+    return [Unknown(database, "", reason) for database in databases]
 
 
 def _is_savepoint(text: bytes) -> bool:
     return text[:12].upper().startswith((b"SAVEPOINT ", b"ROLLBACK TO ", b"RELEASE SAVE"))
-
-
-def _brackets_one_phase(text: bytes, texts: Sequence[bytes]) -> bool:
-    """XA START and XA END around what is then committed in one phase: like BEGIN and COMMIT."""
-    found = _XA.match(text)
-    if found is None or texts[0][:3].upper() != b"XA " or len(texts) < 2:
-        return False
-    return found[1].upper() in (b"START", b"BEGIN", b"END") or bool(found[3])
-
-
-def _settles(text: bytes) -> Settle | None:
-    found = _XA.match(text)
-    if found is None or found[1].upper() not in (b"COMMIT", b"ROLLBACK"):
-        return None
-    return Settle(_xid(found[2]), found[1].upper() == b"COMMIT")
-
-
-def _xid(text: bytes) -> str:
-    return text.decode("ascii", "replace").replace(" ", "")

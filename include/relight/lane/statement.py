@@ -23,8 +23,8 @@ _VERSION_COMMENT = re.compile(r"/\*!\d*(.*?)\*/", re.DOTALL)
 
 @dataclass(frozen=True)
 class Effect:
-    """``names``: every name that may be a database's; None where the statement cannot be read.
-    ``operations``: what it does to row counts, in order."""
+    """``names``: every name that may be a database's; None where the statement cannot be read, or is about
+    something that tables of any database may need. ``operations``: what it does to row counts, in order."""
 
     names: frozenset[str] | None
     operations: tuple[Immediate, ...]
@@ -40,6 +40,8 @@ def effect_of(sql: str, database: str) -> Effect:
         tokens = _tokens(sql)
     except TokenError:
         return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
+    if _is_server_wide(_Words(list(_split_up(tokens)), database)):
+        return Effect(None, ())
     names = {
         token.text
         for token, dot, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
@@ -47,6 +49,8 @@ def effect_of(sql: str, database: str) -> Effect:
     }
     operations = _operations(_Words(list(_split_up(tokens)), database))
     names |= {operation.database for operation in operations}
+    if _may_read_default_database(_Words(list(_split_up(tokens)), database)):
+        names.add(database)
     names |= {o.new_database for o in operations if isinstance(o, Rename)}
     return Effect(frozenset(n for n in names if n), operations)
 
@@ -98,6 +102,17 @@ class _Words:
             return True
         return False
 
+    def any(self, *words: str) -> bool:
+        """Whether the words come one behind the other somewhere in what is left."""
+        left = [token.keyword for token in self._tokens[self._at :]]
+        return any(tuple(left[at : at + len(words)]) == words for at in range(len(left)))
+
+    def seek(self, word: str) -> bool:
+        """Go behind the next place where the word is, or to the end."""
+        while self.left and not self.accept(word):
+            self.skip_one()
+        return self.left
+
     def skip_one(self) -> None:
         self._at += 1
 
@@ -120,6 +135,14 @@ class _Words:
         return found
 
 
+def _is_server_wide(words: _Words) -> bool:
+    """Whether it is about a tablespace or a spatial reference system."""
+    if not (words.accept("CREATE") or words.accept("ALTER") or words.accept("DROP")):
+        return False
+    words.accept("OR", "REPLACE")
+    return words.accept("TABLESPACE") or words.accept("SPATIAL", "REFERENCE")
+
+
 def _operations(words: _Words) -> tuple[Immediate, ...]:
     if words.accept("TRUNCATE"):
         words.accept("TABLE")
@@ -133,6 +156,27 @@ def _operations(words: _Words) -> tuple[Immediate, ...]:
     if words.accept("ALTER", "TABLE"):
         return _alter(words)
     return ()
+
+
+_NAMES_ALL_IT_NEEDS = frozenset(
+    {"ALTER TABLE", "DROP", "TRUNCATE", "RENAME", "CREATE DATABASE", "CREATE SCHEMA", "ALTER DATABASE", "CREATE INDEX",
+     "CREATE UNIQUE", "CREATE USER", "CREATE ROLE", "ALTER USER", "SET", "ANALYZE", "OPTIMIZE", "FLUSH"}
+)  # fmt: skip
+"""Statements with tables of the default database only where :func:`_operations` finds them, if at all."""
+
+
+def _may_read_default_database(words: _Words) -> bool:
+    """Whether a name without a database may be that of a table, a view or a routine it reads."""
+    if not _NAMES_ALL_IT_NEEDS.isdisjoint({words.peek(), f"{words.peek()} {words.peek(1)}"}):
+        return False
+    if words.accept("GRANT") or words.accept("REVOKE"):
+        on_something = words.seek("ON")
+        if words.peek() in ("TABLE", "FUNCTION", "PROCEDURE"):
+            words.skip_one()
+        return on_something and words.peek() != "*" and words.peek(1) != "."
+    if words.accept("CREATE", "TABLE"):
+        return any(words.any(word) for word in ("SELECT", "TABLE", "LIKE"))
+    return True
 
 
 def _drop(words: _Words) -> tuple[Immediate, ...]:
@@ -151,7 +195,11 @@ def _create(words: _Words) -> tuple[Immediate, ...]:
     if not words.accept("TABLE"):
         return ()  # also CREATE TEMPORARY TABLE, which holds no rows anyone counts
     if_absent = words.accept("IF", "NOT", "EXISTS")
-    return (Create(*words.table(), if_absent=if_absent),)
+    table = words.table()
+    made = Create(*table, if_absent=if_absent)
+    if words.any("SELECT") or words.any("TABLE") or words.any("VALUES", "ROW"):
+        return (made, Unknown(*table, "filled by the statement that made it, which does not say how many rows"))
+    return (made,)
 
 
 def _renames(words: _Words) -> tuple[Immediate, ...]:

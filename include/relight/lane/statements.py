@@ -9,17 +9,27 @@ from contextlib import contextmanager
 
 from relight.binlog import format as f
 from relight.binlog.compose import alone
-from relight.binlog.query import read_query
 from relight.binlog.reader import Event
+from relight.binlog.transactions import query_text
 from relight.credentials import Login
+from relight.errors import StatementFailed
 from relight.fleet import Server
 from relight.lane.rendering import rendered
 from relight.lane.stream import Piece
 from relight.lane.writers import MOST_CONNECTIONS, rows_session
 from relight.server.session import Session
 
-_TEMPORARY = re.compile(rb"\bTEMPORARY\b", re.IGNORECASE)
+_CREATES_TEMPORARY = re.compile(
+    rb"\s*(?:/\*(?!!).*?\*/\s*|(?:--\s|#)[^\n]*\n\s*)*(?:/\*!\d*\s*)?CREATE\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL
+)
 _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
+
+
+_NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
+"""Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
+
+
+_UNKNOWN_DATABASE, _NO_DEFAULT_DATABASE = "1049 ", "1046 "
 
 
 class Statements:
@@ -32,14 +42,23 @@ class Statements:
         self._control = control
         self._session: Session | None = None
         self.format_description = b""
-        self.has_temporary_tables = False
+        self._in_innodb = 0
+        self._in_other_engines = False
+
+    @property
+    def has_temporary_tables(self) -> bool:
+        """Whether there are temporary tables in the session."""
+        return bool(self._in_innodb) or self._in_other_engines
 
     def session(self) -> Session:
         """The session, opened if need be."""
         if self._session is None:
             self._session = rows_session(
-                self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description, local_files=True
-            )
+                self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description,
+                holder=self._control.thread_id, local_files=True,
+            )  # fmt: skip
+            for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {_NOT_IN_THE_LOG}"):
+                self._session.run(f"SET SESSION {name} = OFF")
         return self._session
 
     def forget(self) -> None:
@@ -47,7 +66,8 @@ class Statements:
         if self._session is not None:
             self._session.close()
         self._session = None
-        self.has_temporary_tables = False
+        self._in_innodb = 0
+        self._in_other_engines = False
 
     def run(self, pieces: Sequence[Piece]) -> None:
         """Send the pieces of one transaction, in order."""
@@ -67,30 +87,62 @@ class Statements:
             self.forget()
 
     def _run_statement(self, session: Session, piece: Piece) -> None:
-        with rendered(self._server.mysqlbinlog, self.format_description, piece.events) as statements:
+        self._send_rendered(session, piece.events)
+        self._look_for_temporary_tables(query_text(_as_event(piece.events[-1])))
+
+    def _look_for_temporary_tables(self, text: bytes) -> None:
+        """Behind every statement, since functions can make and drop them too."""
+        # Nobody else is on this server, so those that are there are this session's.
+        found = int(self._control.value("SELECT COUNT(*) FROM information_schema.innodb_temp_table_info"))
+        if found <= self._in_innodb and _CREATES_TEMPORARY.match(text):
+            # Those of other engines are listed nowhere: there may be one until the session ends.
+            self._in_other_engines = True
+        self._in_innodb = found
+
+    def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
+        absent: StatementFailed | None = None
+        with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
             for statement in statements:
-                with self._local_files(statement):
-                    session.run(statement)
-        if any(_TEMPORARY.search(event) for event in piece.events):
-            # Nobody else is on this server, so those that are there are this session's.
-            found = self._control.value("SELECT COUNT(*) FROM information_schema.innodb_temp_table_info")
-            self.has_temporary_tables = bool(found)
+                try:
+                    with self._local_files(statement):
+                        session.run(statement)
+                except StatementFailed as refused:
+                    if absent is not None and refused.why.startswith(_NO_DEFAULT_DATABASE):
+                        raise absent from refused
+                    if not _may_be_absent(session, statement, refused):
+                        raise
+                    absent = refused
 
     def _run_xa(self, session: Session, piece: Piece) -> None:
-        """An XA transaction up to its XA PREPARE, or the statement that settles one."""
+        """An XA transaction up to its XA PREPARE, or the statement that settles one.
+
+        A server rolls back at its next start, also a clean one, what was prepared and is not in its log, and does
+        not start when its log has something prepared twice (both seen with 9.7.4; since 8.0.30, worklog 11300).
+        So all of it is logged here; promotion empties the log.
+        """
+        # Else the session could do nothing but settle it, and its COMMIT would fail.
+        session.run("SET SESSION xa_detach_on_prepare = ON, sql_log_bin = 1")
         start = b""
         rows: list[bytes] = []
+        stage: list[bytes] = []
         for event in piece.events:
-            if event[4] == f.QUERY:
-                _send_rows(session, rows)
-                rows = []
-                text = read_query(Event(0, f.QUERY, 0, 0, event)).text
+            if event[4] in (f.TABLE_MAP, *f.ROWS):
+                rows.append(event)
+                continue
+            _send_rows(session, rows)
+            rows = []
+            text = query_text(_as_event(event)) if event[4] == f.QUERY else b""
+            if event[4] == f.XA_PREPARE:
+                session.run(_XA_START.sub(b"XA PREPARE", start, count=1))
+            elif text.startswith(b"XA "):
                 start = text if _XA_START.match(text) else start
                 session.run(text)
-            elif event[4] == f.XA_PREPARE:
-                session.run(_XA_START.sub(b"XA PREPARE", start, count=1))
             else:
-                rows.append(event)
+                stage.append(event)
+                if event[4] in (f.QUERY, f.EXECUTE_LOAD_QUERY):
+                    self._send_rendered(session, stage)
+                    stage = []
+        session.run("SET SESSION sql_log_bin = 0")
 
     @contextmanager
     def _local_files(self, statement: bytes) -> Iterator[None]:
@@ -104,6 +156,17 @@ class Statements:
             yield
         finally:
             self._control.run(f"SET GLOBAL local_infile = {int(before)}")
+
+
+def _may_be_absent(session: Session, statement: bytes, refused: StatementFailed) -> bool:
+    """Whether it was only the default database that could not be chosen: it may be another lane's, which has not
+    made it yet or has dropped it. A statement that needs it cannot do without, and says so."""
+    chooses = statement[:4].upper() == b"USE " and refused.why.startswith(_UNKNOWN_DATABASE)
+    return chooses and session.value("SELECT DATABASE()") is None
+
+
+def _as_event(data: bytes) -> Event:
+    return Event(0, data[4], 0, 0, data)
 
 
 def _send_rows(session: Session, events: Sequence[bytes]) -> None:

@@ -102,6 +102,13 @@ class Piece:
         """Bytes of its events."""
         return sum(len(event) for event in self.events)
 
+    @property
+    def tables(self) -> set[tuple[str, str]]:
+        """Those of which it has rows."""
+        maps = (event for event in self.events if event[4] == f.TABLE_MAP)
+        found = (read_table_map(memoryview(event)[f.HEADER_SIZE :]) for event in maps)
+        return {(table.database, table.table) for table in found}
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relight.accounting import xa_of
 from relight.backups.manifest import SegmentSurvey
 from relight.binlog.reader import open_log
 from relight.binlog.scan import scan
@@ -60,5 +61,5 @@ def survey(path: Path) -> SegmentSurvey:
     return SegmentSurvey(
         bytes={database: count.bytes for database, count in counts.counts.items()},
         ties=tuple(sorted(splitter.books.ties, key=str)), partial_images=tuple(sorted(splitter.books.partial_images)),
-        silent_cascades=tuple(sorted(splitter.books.silent_cascades)),
+        xa=xa_of(splitter.journal.operations()), silent_cascades=tuple(sorted(splitter.books.silent_cascades)),
     )  # fmt: skip

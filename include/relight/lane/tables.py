@@ -12,8 +12,10 @@ from relight.binlog import format as f
 from relight.binlog.rows import TableMap, read_table_map
 from relight.lane.stream import MappedTable
 
-_IDS = 1 << 12
+_IDS = 1 << 10
 """Room for table ids to begin with."""
+_BEHIND_FLAGS = 8
+"""A table's flags change from statement to statement; nothing of what is read here depends on them."""
 
 
 class _Growing:
@@ -86,7 +88,7 @@ class LogTables:
     def learn(self, event: bytes) -> TableMap:
         """Register a table map event (without checksum). :raises ValueError, IndexError, struct.error: malformed."""
         body = memoryview(event)[f.HEADER_SIZE :]
-        content = bytes(body[6:])
+        content = bytes(body[_BEHIND_FLAGS:])
         variant = self._of_bytes.get(content)
         if variant is None:
             variant = self._add(read_table_map(body), event, content)

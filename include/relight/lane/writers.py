@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
 from relight.credentials import Login
-from relight.errors import LaneBlocked, RelightError
+from relight.errors import LaneBlocked, RelightError, ServerUnreachable
 from relight.fleet import Server
 from relight.lane import lane_progress
 from relight.lane.pending import Divided, Write
@@ -39,28 +39,53 @@ def take_lock(session: Session, lane: str, what: str) -> None:
 
 
 def rows_session(
-    server: Server, login: Login, lane: str, number: int, format_description: bytes, *, local_files: bool = False
-) -> Session:
-    """A session that takes ``BINLOG`` statements of a log with this format description."""
+    server: Server, login: Login, lane: str, number: int, format_description: bytes, *, holder: int,
+    local_files: bool = False,
+) -> Session:  # fmt: skip
+    """A session that takes ``BINLOG`` statements of a log with this format description.
+
+    :param holder: the session that holds the lane for this process.
+    :raises ServerUnreachable: it does not any more: its connection was lost.
+    """
     session = connect(server, login, local_files=local_files)
-    take_lock(session, lane, f"rows-{number}")
+    try:
+        take_lock(session, lane, f"rows-{number}")
+        _refuse_unless_held(session, lane, holder)
+        _prepare(session, format_description)
+    except RelightError:
+        session.close()  # and with it the lock
+        raise
+    return session
+
+
+def _refuse_unless_held(session: Session, lane: str, holder: int) -> None:
+    """Whoever holds the lane now has waited for the sessions that were there, and knows nothing of this one."""
+    if session.value("SELECT IS_USED_LOCK(%s)", lock_name(lane, "lane")) != holder:
+        raise ServerUnreachable(
+            "the connection that holds a lane was lost", on=lane, why="another one may be replaying the lane",
+            hint="it is tried again; then the lane goes on where it is",
+        )  # fmt: skip
+
+
+def _prepare(session: Session, format_description: bytes) -> None:
     session.run(_SETTINGS)
     session.run(b"BINLOG '" + base64.b64encode(format_description) + b"'")
     # That event leaves the session's GTID undetermined, and the next statement would fail with 1782.
     session.run("SET gtid_next = 'AUTOMATIC'")
     # What mysqlbinlog sets too: the server then takes the log's word for what it would else decide.
     session.run("SET SESSION pseudo_slave_mode = ON")
-    return session
 
 
 class Writers:
     """Carries out writes, at most ``connections`` at the same time."""
 
-    def __init__(self, server: Server, login: Login, lane: str, connections: int) -> None:
+    def __init__(self, server: Server, login: Login, lane: str, connections: int, *, holder: int) -> None:
+        """``holder``: the session that holds the lane."""
         self.connections = min(max(connections, 1), MOST_CONNECTIONS)
         self._server = server
         self._login = login
         self._lane = lane
+        self._holder = holder
         self._format_description = b""
         self._free: list[int] = list(range(self.connections))
         self._sessions: dict[int, Session] = {}
@@ -115,7 +140,8 @@ class Writers:
         what they wrote is written again then, by a session that does not mind."""
         with _Borrowed(self) as session:
             lane_progress.open_division(session, self._lane, write.table, write.before, write.to)
-        self._all([partial(self._part, part, again=write.again) for part in write.parts])
+        for parts in write.phases:
+            self._all([partial(self._part, part, again=write.again) for part in parts])
         with _Borrowed(self) as session:
             if write.position < write.to:
                 lane_progress.open_division(session, self._lane, write.table, write.position, write.to)
@@ -140,7 +166,7 @@ class Writers:
         try:
             if number not in self._sessions:
                 self._sessions[number] = rows_session(
-                    self._server, self._login, self._lane, number, self._format_description
+                    self._server, self._login, self._lane, number, self._format_description, holder=self._holder
                 )
         except RelightError:
             with self._lock:

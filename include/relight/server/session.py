@@ -22,6 +22,9 @@ from relight.server.locality import is_this_machine
 
 Row = tuple[Any, ...]
 
+_AS_USUAL = "SET SESSION autocommit = ON, completion_type = NO_CHAIN"
+"""Also on servers that are set up otherwise; the client library takes their default for what it is elsewhere."""
+
 _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
 
@@ -129,7 +132,7 @@ def connect(
         connection = pymysql.connect(
             user=login.user, password=login.password, database=database, autocommit=True, charset="utf8mb4",
             connect_timeout=timeout, client_flag=CLIENT.FOUND_ROWS, max_allowed_packet=2**30,
-            local_infile=local_files, **where,
+            local_infile=local_files, init_command=_AS_USUAL, **where,
         )  # fmt: skip
     except pymysql.err.MySQLError as error:
         code = error.args[0] if error.args else 0

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from relight.accounting import xa_of
 from relight.backups.manifest import SnapshotManifest, Tie, Value
 from relight.errors import SkipRefused
 from relight.gtid import GtidSet
@@ -102,6 +103,7 @@ class Content:
 
     bytes: Mapping[str, int]
     ties: Sequence[Tie]
+    xa: Sequence[tuple[str, bool]]
     taken: GtidSet
     transactions: int
     log_bytes: int
@@ -111,14 +113,14 @@ def _content(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> Conte
     segment, known = planned.segment, planned.segment.survey
     whole = not planned.last and planned.take == segment.gtids
     if whole and known is not None and not known.problem:
-        return Content(known.bytes, known.ties, planned.take, segment.transactions, segment.log_bytes)
+        return Content(known.bytes, known.ties, known.xa, planned.take, segment.transactions, segment.log_bytes)
     return content_of(split_of(site, run, plan, planned.number))
 
 
 def content_of(split: SplitResult) -> Content:
     """The same of a segment that was split."""
     sizes = {stream.database: stream.bytes for stream in split.streams}
-    return Content(sizes, split.ties, split.taken, split.transactions, split.log_bytes)
+    return Content(sizes, split.ties, xa_of(split.operations), split.taken, split.transactions, split.log_bytes)
 
 
 def make_lanes(
@@ -130,7 +132,8 @@ def make_lanes(
     for content in contents:
         volume.update(content.bytes)
     known = set(volume) | set(snapshot.databases)
-    sets = tie(volume, known, [*foreign_key_ties(snapshot), *(t for content in contents for t in content.ties)])
+    ties = [*foreign_key_ties(snapshot), *(t for content in contents for t in content.ties), *settlement_ties(contents)]
+    sets = tie(volume, known, ties)
     lanes = lanes_of(sets, volume, connections)
     end = snapshot.gtids
     for content in contents:
@@ -168,6 +171,18 @@ def foreign_key_ties(snapshot: SnapshotManifest) -> list[Tie]:
         for key in table.foreign_keys
         if key.parent_database != table.database
     ]
+
+
+def settlement_ties(contents: Iterable[Content]) -> list[Tie]:
+    """All databases, if an XA transaction is settled that was prepared before the snapshot: nobody knows what it
+    touched, and what comes after it may need it."""
+    prepared: set[str] = set()
+    for xid, prepares in (one for content in contents for one in content.xa):
+        if prepares:
+            prepared.add(xid)
+        elif xid not in prepared:
+            return [None]
+    return []
 
 
 def tie(active: Iterable[str], known: Iterable[str], ties: Iterable[Tie]) -> list[list[str]]:

@@ -1,0 +1,80 @@
+"""A TCP proxy whose connections can be cut, as a network would."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Proxy:
+    """Passes bytes on between clients and one port of this machine. A context manager."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.cuts = 0
+        self._lock = threading.Lock()
+        self._open: set[tuple[socket.socket, socket.socket]] = set()
+        self._cut_at_answer = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections at once, both ways."""
+        with self._lock:
+            pairs, self._open = self._open, set()
+            self._cut_at_answer = False
+            self.cuts += bool(pairs)
+        for pair in pairs:
+            for one in pair:
+                # With a reset, so that what is on its way is lost too.
+                with contextlib.suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def cut_at_next_answer(self) -> None:
+        """End all connections when the server next says something, which nobody hears."""
+        self._cut_at_answer = True
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                return
+            pair = (client, server)
+            with self._lock:
+                self._open.add(pair)
+            threading.Thread(target=self._pump, args=(pair, client, server), daemon=True).start()
+            threading.Thread(target=self._pump, args=(pair, server, client), daemon=True).start()
+
+    def _pump(self, pair: tuple[socket.socket, socket.socket], one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                if self._cut_at_answer and one is pair[1]:
+                    self.cut()
+                    break
+                other.sendall(data)
+        for end in pair:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._open.discard(pair)
+        one.close()
