@@ -390,19 +390,59 @@ def test_a_net_effect_leaves_the_table_as_the_whole_history_does(history: Histor
         assert seen >= history.highest, "an automatic value would be given out a second time"
 
 
+def divisible(history: History) -> History:
+    """With a table that several connections may write to."""
+    counter = history.table.auto_increment if history.table.auto_increment in history.made.key else None
+    history.table = replace(history.table, more_unique_keys=False, auto_increment=counter)
+    return history
+
+
 @settings(max_examples=100)
 @given(histories(keyed=True), st.integers(2, 7), st.randoms(use_true_random=False))
-def test_parts_of_a_net_effect_may_be_applied_in_any_order(history: History, count: int, order: random.Random) -> None:
-    history.table = replace(history.table, more_unique_keys=False)
-    effect = net_effect(history, order)
+def test_parts_of_a_phase_may_be_applied_in_any_order(history: History, count: int, order: random.Random) -> None:
+    effect = net_effect(divisible(history), order)
     assert effect.divisible
-    parts = effect.statements(count)
-    assert len(parts) == count
-    order.shuffle(parts)
-    server, highest, _ = outcome(history, parts)
+    phases = effect.phases(count, again=False)
+    assert [len(parts) for parts in phases] == [count, count]
+    for parts in phases:
+        order.shuffle(parts)
+    server, highest, _ = outcome(history, [part for parts in phases for part in parts])
     assert server.contents() == history.after.contents()
     if history.table.auto_increment is not None and history.highest is not None:
         assert max(-1 if highest is None else highest, highest_of(history, history.before)) >= history.highest
+
+
+@settings(max_examples=100)
+@given(histories(keyed=True), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_parts_that_are_there_already_may_be_applied_again(history: History, count: int, order: random.Random) -> None:
+    """Rows may be as they were at any moment meanwhile."""
+    effect = net_effect(divisible(history), order)
+    seen = [image for event in history.events for row in rows_of(event, history.made.widths) for image in row]
+    server = history.before.copy()
+    for image in order.sample(seen, order.randint(0, len(seen))):
+        server.rows[server.key_of(image)] = image
+    for image in order.sample(seen, order.randint(0, len(seen) // 2)):
+        server.rows.pop(server.key_of(image), None)
+    for parts in effect.phases(count, again=True):
+        order.shuffle(parts)
+        for block in (block for part in parts for block in part):
+            for _, kind, row in changes_in(block):
+                there = server.key_of(row[0]) in server.rows
+                assert not (kind == f.WRITE_ROWS and there), "it was not deleted first"
+                if kind == f.WRITE_ROWS or there:
+                    server.apply(kind, _whole(server, kind, row))
+    assert server.contents() == history.after.contents()
+
+
+def test_tables_whose_rows_can_be_in_each_others_way_are_not_divided() -> None:
+    made = Made((4, 4), (0,))
+    tables = (
+        (NetTable(2, (0,), None, more_unique_keys=False), True), (NetTable(2, (0,), 0, more_unique_keys=False), True),
+        (NetTable(2, (0,), 1, more_unique_keys=False), False), (NetTable(2, (0,), None, more_unique_keys=True), False),
+        (NetTable(2, (), None, more_unique_keys=False), False),
+    )  # fmt: skip
+    for table, expected in tables:
+        assert NetEffect(table, made.mapped()).divisible == expected
 
 
 @settings(max_examples=50)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relight.binlog import format as f
-from relight.binlog.reader import open_log
-from relight.binlog.rows import read_table_map, table_id
-from relight.binlog.transactions import transactions
 from relight.errors import StatementFailed
 from relight.fleet import Limits, Server
-from relight.lane import merging, net
+from relight.lane import pending
+from relight.lane.lane_progress import Position
 from relight.lane.modes import Mode, read_modes
-from relight.lane.net import NetTable, net_effect
+from relight.lane.net import NetEffect, NetTable, NotProvable
+from relight.lane.ordered import in_order
+from relight.lane.pending import Divided, Pending, Write
+from relight.lane.split_log import split_log
+from relight.lane.stream import Rows, StreamReader, chunks
 from relight.server.session import Session
+from tests.support.made_events import Made, as_rows
 from tests.support.replaying import contents, copy_of, logs_of, split_logs, start_log
 from tests.support.servers import Servers
+from tests.support.slow_rows import changes_in, events_in, rows_of
 
 KEYS = (
     ("id INT AUTO_INCREMENT", "PRIMARY KEY (id)", lambda d: str(d.randint(1, 40))),
@@ -32,7 +36,11 @@ KEYS = (
     ("id DECIMAL(9,3)", "PRIMARY KEY (id)", lambda d: f"{d.randint(-20, 20)}.125"),
     ("id DATETIME(3)", "PRIMARY KEY (id)", lambda d: f"'2026-01-{d.randint(1, 28):02d} 00:00:00.5'"),
     ("id VARCHAR(300) COLLATE utf8mb4_bin", "PRIMARY KEY (id(4))", lambda d: repr(f"{d.randint(1, 40):04d}" + "é" * d.randint(0, 200))),
+    ("id INT", "", lambda d: str(d.randint(1, 12))),
+    ("id VARCHAR(12) COLLATE utf8mb4_0900_ai_ci", "KEY (id)", lambda d: repr(d.choice("aAbBäÄ") + d.choice(["", " ", "x"]))),
+    ("id INT AUTO_INCREMENT", "KEY (id)", lambda d: str(d.randint(1, 40))),
 )  # fmt: skip
+"""A column, how it is a key (the last ones have no primary key, so that rows can be equal), values."""
 
 
 @dataclass
@@ -45,22 +53,19 @@ class History:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
         self.key_type, self.key, self.key_value = self.draw.choice(KEYS)
-        self.composite = self.draw.random() < 0.3
-        self.unique = self.draw.random() < 0.5
-        self.child = self.draw.random() < 0.4
+        self.keyed = "PRIMARY" in self.key
+        self.composite = self.keyed and self.draw.random() < 0.3
+        self.unique = self.draw.random() < (0.5 if self.keyed else 0.2)
+        self.child = self.keyed and self.draw.random() < 0.4
+        self.json = self.keyed or self.draw.random() < 0.3
         self.table = f"`{self.database}`.t"
 
     def create(self, session: Session) -> None:
-        columns = [
-            self.key_type,
-            "k2 SMALLINT NOT NULL DEFAULT 0",
-            "v VARCHAR(400)",
-            "u INT NULL",
-            "doc JSON",
-            "n DOUBLE",
-        ]
+        columns = [self.key_type, "k2 SMALLINT NOT NULL DEFAULT 0", "v VARCHAR(400)", "u INT NULL", "n DOUBLE"]
+        columns += ["doc JSON"] * self.json
         columns += ["g INT AS (k2 + 1) STORED", "h INT AS (k2 + 2) VIRTUAL"]
-        columns.append(self.key.replace("id)", "id, k2)") if self.composite and "(4)" not in self.key else self.key)
+        key = self.key.replace("id)", "id, k2)") if self.composite and "(4)" not in self.key else self.key
+        columns += [key] if key else []
         if self.unique:
             columns.append("UNIQUE KEY (u)")
         session.run(f"CREATE DATABASE `{self.database}`")
@@ -79,20 +84,25 @@ class History:
         for _ in range(draw.randint(1, 5)):
             key, other = self.key_value(draw), self.key_value(draw)
             u = draw.choice(["NULL", str(draw.randint(1, 25))])
+            doc = draw.randint(0, 9)
             yield draw.choice((
-                f"INSERT IGNORE INTO {t} (id, k2, v, u, doc, n) VALUES ({key}, {draw.randint(0, 3)}, REPEAT('é', {draw.randint(0, 100)}), {u}, '[{key.count('a')}]', 0.5)",
+                f"INSERT IGNORE INTO {t} (id, k2, v, u, n) VALUES ({key}, {draw.randint(0, 3)}, REPEAT('é', {draw.randint(0, 100)}), {u}, 0.5)",
                 f"REPLACE INTO {t} (id, v, u) VALUES ({key}, 'replaced', {u})",
                 f"INSERT INTO {t} (id, u) VALUES ({key}, {u}) ON DUPLICATE KEY UPDATE v = CONCAT(COALESCE(v, ''), '+')",
                 f"UPDATE IGNORE {t} SET v = 'x', n = n + 1 WHERE id <= {key} LIMIT 5",
                 f"UPDATE IGNORE {t} SET id = {other} WHERE id = {key}",
                 f"UPDATE IGNORE {t} SET u = u + 1 ORDER BY u DESC LIMIT 4",
                 f"UPDATE {t} SET v = v WHERE id = {key}",
-                f"UPDATE {t} SET doc = JSON_SET(COALESCE(doc, '{{}}'), '$.k', {draw.randint(0, 9)}) WHERE id > {key} LIMIT 3",
+                *([f"UPDATE {t} SET doc = JSON_SET(COALESCE(doc, '{{}}'), '$.k', {doc}, '$.l', REPEAT('x', 99)) WHERE id > {key} LIMIT 3"] if self.json else []),
                 f"DELETE FROM {t} WHERE id = {key}",
                 f"DELETE FROM {t} ORDER BY id LIMIT 2",
                 f"UPDATE IGNORE {t} SET k2 = k2 + 1 WHERE id = {key}",
                 *([f"INSERT IGNORE INTO `{self.database}`.child (c, id) SELECT {draw.randint(1, 50)}, id FROM {t} ORDER BY id LIMIT 1",
                    f"DELETE FROM `{self.database}`.child WHERE c % 3 = {draw.randint(0, 2)}"] if self.child and not self.composite and "(4)" not in self.key else []),
+                *([f"INSERT INTO {t} (id, k2, v, n) SELECT id, k2, v, n FROM {t} ORDER BY id, k2, v LIMIT {draw.randint(1, 4)}",
+                   f"INSERT INTO {t} (id) VALUES ({key}), ({other}), ({key})",
+                   f"DELETE FROM {t} WHERE id = {key} LIMIT 1",
+                   f"UPDATE {t} SET v = NULL, k2 = 0, n = NULL, u = NULL WHERE id = {key} LIMIT 1"] if not self.keyed else []),
             ))  # fmt: skip
 
 
@@ -105,13 +115,48 @@ def pair(servers: Servers) -> tuple[Server, Server]:
     return source, rebuilt
 
 
+@dataclass
+class Taken:
+    """Which rows were taken how."""
+
+    net: list[Rows] = field(default_factory=list)
+    in_order: list[Rows] = field(default_factory=list)
+    divided: list[Divided] = field(default_factory=list)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """What lanes do with rows, while it is done."""
+    seen = Taken()
+
+    class Watching(NetEffect):
+        def add(self, rows: Rows) -> None:
+            seen.net.append(rows)
+            super().add(rows)
+
+    def watching(groups: list[list[Rows]], keyless: frozenset[tuple[str, str]]) -> Iterator[bytes]:
+        seen.in_order += [rows for group in groups for rows in group]
+        return in_order(groups, keyless)
+
+    class Dividing(Divided):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            seen.divided.append(self)
+
+    monkeypatch.setattr(pending, "NetEffect", Watching)
+    monkeypatch.setattr(pending, "Divided", Dividing)
+    monkeypatch.setattr(pending, "in_order", watching)
+    return seen
+
+
 @pytest.mark.parametrize("row", ["full", "partial_json", "minimal"])
 def test_random_histories_end_the_same_whatever_the_batch_size(
-    servers: Servers, pair: tuple[Server, Server], tmp_path: Path, row: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    servers: Servers, pair: tuple[Server, Server], tmp_path: Path, row: str, monkeypatch: pytest.MonkeyPatch, taken: Taken
+) -> None:  # fmt: skip
     source, rebuilt = pair
-    folded = watch_net_effects(monkeypatch)
-    histories = [History(f"d{n:03d}", n) for n in range(60 if row == "full" else 12)]
+    # So that small tables are divided too, where a lane has several connections.
+    monkeypatch.setattr(pending, "_WORTH_DIVIDING", 3)
+    histories = [History(f"d{n:03d}", n) for n in range(80 if row == "full" else 16)]
     with servers.connect(source) as session:
         if row == "minimal":
             session.run("SET SESSION binlog_row_image = MINIMAL")
@@ -126,30 +171,24 @@ def test_random_histories_end_the_same_whatever_the_batch_size(
     replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
     for lane in replayed.lanes.lanes:
         replayed.limits = Limits(transactions_per_batch=(1, 7, 20_000)[lane.number % 3])
-        replayed.lane(lane)
+        again = replayed.lane(lane.model_copy(update={"connections": 1 + lane.number % 4}))
+        assert again == 0, f"{lane.name} could not be written as planned"
     with servers.connect(source) as one, servers.connect(rebuilt) as other:
         sums, found = contents(one)[0], contents(other)[0]
         assert {n: (sums[n], found.get(n)) for n in sums if sums[n] != found.get(n)} == {}
         assert set(found) == set(sums)
         for name in sums:
             assert auto_increment(other, name) >= highest_id_ever(one, name, histories), name
+    assert all(rows.full for rows in taken.net), "partial images were folded"
+    by_table = {rows.table.name[0]: rows for rows in taken.net if rows.table.name[1] == "t"}
     if row == "full":
-        assert sum(folded) > 100, "the net effect was hardly used, so nothing was tested"
+        assert len(taken.net) > 100, "the net effect was hardly used, so nothing was tested"
+        assert len(taken.divided) > 20, "hardly a table was divided"
+        told_apart = {history.database for history in histories if history.keyed or not history.json}
+        assert set(by_table) == told_apart
+        assert {rows.table.name[0] for rows in taken.in_order} == {h.database for h in histories} - told_apart
     else:
-        assert folded.count(False) > 20, "partial images were folded, or there were none"
-
-
-def watch_net_effects(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For every attempt at a net effect, whether it was proved."""
-    attempts: list[bool] = []
-
-    def watched(*arguments: Any) -> list[bytes] | None:
-        effect = net_effect(*arguments)
-        attempts.append(effect is not None)
-        return effect
-
-    monkeypatch.setattr(merging, "net_effect", watched)
-    return attempts
+        assert sum(not rows.full for rows in taken.in_order) > 20, "there were no partial images"
 
 
 def write(session: Session, history: History) -> None:
@@ -219,7 +258,56 @@ def test_rows_that_pass_unique_values_around_do_not_collide(
         assert contents(other) == contents(one)
 
 
-def test_a_hot_row_is_written_once(servers: Servers, pair: tuple[Server, Server]) -> None:
+def test_automatic_values_are_not_given_out_again_whatever_became_of_the_rows_that_had_them(
+    servers: Servers, pair: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken
+) -> None:
+    source, rebuilt = pair
+    monkeypatch.setattr(pending, "_WORTH_DIVIDING", 2)
+    many = ", ".join(f"({n}, {n})" for n in range(1, 21))
+    with servers.connect(source) as session:
+        session.run("CREATE DATABASE d")
+        for name in ("updated", "negative", "emptied"):
+            session.run(f"CREATE TABLE d.{name} (id INT AUTO_INCREMENT PRIMARY KEY, n INT)")
+            session.run(f"INSERT INTO d.{name} VALUES {many}")
+        session.run("CREATE TABLE d.huge (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY)")
+        session.run("CREATE TABLE d.beside (p INT PRIMARY KEY, id INT AUTO_INCREMENT, KEY (id))")
+        session.run("INSERT INTO d.beside VALUES (1, 1), (2, 2), (3, 3)")
+        session.run("CREATE TABLE d.bag (id INT AUTO_INCREMENT, KEY (id))")
+        session.run("FLUSH BINARY LOGS")
+        session.run("UPDATE d.updated SET n = n + 1")
+        session.run("DELETE FROM d.updated WHERE id > 7")
+        session.run("INSERT INTO d.negative VALUES (-1, 0), (500, 0)")
+        session.run("DELETE FROM d.negative WHERE id = 500")
+        session.run("UPDATE d.emptied SET n = n + 1")
+        session.run("INSERT INTO d.emptied (n) VALUES (21), (22)")
+        session.run("DELETE FROM d.emptied")
+        session.run("INSERT INTO d.huge VALUES (3000000000), (3000000001)")
+        session.run("DELETE FROM d.huge WHERE id = 3000000001")
+        session.run("UPDATE d.beside SET id = 700 WHERE p = 2")
+        session.run("UPDATE d.beside SET id = 2 WHERE p = 2")
+        session.run("INSERT INTO d.bag VALUES (900), (5), (5)")
+        session.run("DELETE FROM d.bag WHERE id = 900")
+        logs = logs_of(session)
+    replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
+    (lane,) = replayed.lanes.lanes
+    # The last definition ends the batch of the first rows. What happens to them is another, in several parts.
+    assert replayed.lane(lane.model_copy(update={"connections": 4})) == 0
+    assert {write.table[1] for write in taken.divided} >= {"updated", "emptied"}
+    with servers.connect(source) as one, servers.connect(rebuilt) as other:
+        assert contents(other)[0] == contents(one)[0]
+        for name, value in {
+            "updated": 21,
+            "negative": 501,
+            "emptied": 23,
+            "huge": 3000000002,
+            "beside": 701,
+            "bag": 901,
+        }.items():
+            assert auto_increment(one, f"d.{name}") == value, f"{name} is not what this is about"
+            assert auto_increment(other, f"d.{name}") == value, name
+
+
+def test_a_hot_row_is_written_once(servers: Servers, pair: tuple[Server, Server], tmp_path: Path) -> None:
     source, _ = pair
     with servers.connect(source) as session:
         session.run("CREATE DATABASE d")
@@ -230,30 +318,26 @@ def test_a_hot_row_is_written_once(servers: Servers, pair: tuple[Server, Server]
         session.run("DELETE FROM d.t WHERE id = 2")
         (log,) = logs_of(session)
         mode = read_modes(session, ["d"])["d", "t"]
-    mapped, events = rows_of(log)
+    (rows,) = rows_in(log, tmp_path)
     assert mode.table is not None
-    effect = net_effect(mode.table, mapped, events)
-    assert effect is not None
-    assert [event[4] for event in effect] == [f.WRITE_ROWS]
-    assert len(effect[0]) < 100
+    effect = NetEffect(mode.table, rows.table)
+    effect.add(rows)
+    (blocks,) = effect.statements()
+    (block,) = blocks
+    assert [event.type for event in events_in(block)] == [f.TABLE_MAP, f.WRITE_ROWS]
+    assert [row for _, _, row in changes_in(block)] == [((b"\1\0\0\0", b"\x32\0\0\0"),)]
+    assert len(events_in(block)[1].data) < 100
 
 
-def rows_of(path: Path) -> tuple[net.TableMap, list[bytes]]:
-    """The only table's map and rows events."""
-    maps, events = {}, []
-    with open_log(path) as log:
-        for transaction in transactions(log):
-            for event in transaction.events:
-                if event.type == f.TABLE_MAP:
-                    table = read_table_map(event.body)
-                    maps[table.table_id] = table
-                elif event.type in f.ROWS:
-                    events.append(event.data)
-                    mapped = maps[table_id(event.body)]
-    return mapped, events
+def rows_in(log: Path, folder: Path) -> list[Rows]:
+    """The rows of a log, table by table."""
+    result = split_log(log, 0, folder)
+    return [rows for chunk in chunks([StreamReader(folder / s.file) for s in result.streams]) for rows in chunk.rows]
 
 
-def test_a_history_that_does_not_fit_together_is_not_folded(servers: Servers, pair: tuple[Server, Server]) -> None:
+def test_a_history_that_does_not_fit_together_is_not_folded(
+    servers: Servers, pair: tuple[Server, Server], tmp_path: Path
+) -> None:
     source, _ = pair
     with servers.connect(source) as session:
         session.run("CREATE DATABASE d")
@@ -261,12 +345,75 @@ def test_a_history_that_does_not_fit_together_is_not_folded(servers: Servers, pa
         session.run("INSERT INTO d.t VALUES (1, 0)")
         session.run("DELETE FROM d.t")
         (log,) = logs_of(session)
-    mapped, events = rows_of(log)
+    (rows,) = rows_in(log, tmp_path)
     table = NetTable(columns=2, key=(0,), auto_increment=None, more_unique_keys=False)
-    assert net_effect(table, mapped, events) == []
-    assert net_effect(table, mapped, [events[0], events[0]]) is None
-    assert net_effect(table, mapped, [events[0], events[1][:-1]]) is None
-    assert net_effect(NetTable(3, (0,), None, more_unique_keys=False), mapped, events) is None
+    effect = NetEffect(table, rows.table)
+    effect.add(rows)
+    assert [list(part) for part in effect.statements()] == [[]], "what came and went leaves nothing to be written"
+    inserted, deleted = rows.part(0, 1), rows.part(1, 2)
+    for wrong in ([inserted, inserted], [deleted, deleted], [inserted, _cut(deleted)]):
+        effect = NetEffect(table, rows.table)
+        effect.add(wrong[0])
+        with pytest.raises(NotProvable):
+            effect.add(wrong[1])
+
+
+def _cut(rows: Rows) -> Rows:
+    """Without its last byte."""
+    return Rows(rows.table, rows.transactions, rows.places, rows.counts, rows.data, rows.starts, rows.ends - 1, rows.full,
+                rows.cascades_logged)  # fmt: skip
+
+
+MADE = Made((4, -1), (0,))
+
+
+def inserts(*keys: int, first: int = 1, full: bool = True, cascades_logged: bool = True) -> Rows:
+    events = [MADE.rows_event(f.WRITE_ROWS, [((key.to_bytes(4, "little"), b"x"),)]) for key in keys]
+    return as_rows(MADE, events, [1] * len(keys), first=first, full=full, cascades_logged=cascades_logged)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rows", "folded"),
+    [
+        (Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=False, reason=""), inserts(1, 2), True),
+        (Mode(NetTable(2, (), None, more_unique_keys=False), linked=False, reason="", has_key=False), inserts(1, 2), True),
+        (Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=True, reason=""), inserts(1, 2), True),
+        (Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=True, reason=""), inserts(1, cascades_logged=False), False),
+        (Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=False, reason=""), inserts(1, cascades_logged=False), True),
+        (Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=False, reason=""), inserts(1, 2, full=False), False),
+        (Mode(NetTable(3, (0,), None, more_unique_keys=False), linked=False, reason=""), inserts(1, 2), False),
+        (Mode(None, linked=False, reason="engine MyISAM"), inserts(1, 2), False),
+        (None, inserts(1, 2), False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("use_net", [True, False])
+def test_only_what_is_known_to_be_safe_is_folded(
+    mode: Mode | None, rows: Rows, folded: bool, use_net: bool, taken: Taken
+) -> None:
+    modes = {("d", "t"): mode} if mode else {}
+    held = Pending(modes, lambda _: Position(0, 0), {}, use_net=use_net)
+    assert held.must_write_before([rows]) == []
+    held.take([rows], 0)
+    (write,) = held.writes(held.tables, 4)
+    assert isinstance(write, Write)
+    assert write.tables == {("d", "t"): Position(0, int(rows.transactions[-1]))}
+    sent = [row for blocks in write.blocks for block in blocks for _, _, row in changes_in(block)]
+    events = [rows.data[a:b].tobytes() for a, b in zip(rows.starts, rows.ends, strict=True)]
+    assert sorted(sent) == sorted(row for event in events for row in rows_of(event, MADE.widths))
+    assert bool(taken.net) == (folded and use_net)
+
+
+def test_of_what_is_there_already_nothing_is_folded() -> None:
+    mode = Mode(NetTable(2, (0,), None, more_unique_keys=False), linked=False, reason="")
+    held = Pending({("d", "t"): mode}, lambda _: Position(3, 2), {})
+    held.take([inserts(1, 2, 3)], 2)
+    assert held.tables == [], "an earlier segment"
+    held.take([inserts(1, 2, 3)], 3)
+    (write,) = held.writes(held.tables, 1)
+    assert isinstance(write, Write)
+    rows = [row for blocks in write.blocks for block in blocks for _, _, row in changes_in(block)]
+    assert rows == [((b"\3\0\0\0", b"x"),)]
+    assert write.tables == {("d", "t"): Position(3, 3)}
 
 
 def test_modes_tell_a_dba_why(servers: Servers, pair: tuple[Server, Server]) -> None:
@@ -274,7 +421,9 @@ def test_modes_tell_a_dba_why(servers: Servers, pair: tuple[Server, Server]) -> 
     with servers.connect(source) as session:
         session.run("CREATE DATABASE d")
         session.run("CREATE TABLE d.plain (a INT, b INT AUTO_INCREMENT, PRIMARY KEY (b, a))")
-        session.run("CREATE TABLE d.heap (a INT)")
+        session.run("CREATE TABLE d.heap (a INT, b INT, UNIQUE KEY (b))")
+        session.run("CREATE TABLE d.papers (a INT, b JSON)")
+        session.run("CREATE TABLE d.counted (a BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, b JSON)")
         session.run("CREATE TABLE d.old (a INT PRIMARY KEY) ENGINE=MyISAM")
         session.run("CREATE TABLE d.parent (a INT PRIMARY KEY, b INT UNIQUE)")
         session.run("CREATE TABLE d.child (a INT PRIMARY KEY, FOREIGN KEY (a) REFERENCES d.parent (a))")
@@ -282,10 +431,24 @@ def test_modes_tell_a_dba_why(servers: Servers, pair: tuple[Server, Server]) -> 
     assert modes["plain"] == Mode(
         NetTable(2, (1, 0), 1, more_unique_keys=False),
         linked=False,
-        reason="primary key: only its last state is written",
+        reason="primary key: only the last state of each row is written",
     )
-    assert (modes["heap"].table, modes["heap"].reason) == (None, "no primary key: equal rows cannot be told apart")
-    assert (modes["old"].table, modes["old"].reason) == (None, "engine MyISAM cannot roll a batch back")
+    assert modes["heap"] == Mode(
+        NetTable(2, (), None, more_unique_keys=True),
+        linked=False,
+        reason="no primary key: equal rows are counted, and only the difference is written",
+        has_key=False,
+    )
+    assert modes["papers"] == Mode(
+        None,
+        linked=False,
+        reason="no primary key and a JSON column: equal rows cannot be told by their bytes",
+        has_key=False,
+    )
+    assert modes["counted"].table == NetTable(2, (0,), 0, more_unique_keys=False, signed=False)
+    assert modes["old"] == Mode(
+        None, linked=False, reason="engine MyISAM cannot roll a batch back", transactional=False
+    )
     assert modes["parent"].linked
     assert modes["child"].linked
     assert modes["parent"].table == NetTable(2, (0,), None, more_unique_keys=True)

@@ -176,7 +176,8 @@ def fold(draw: random.Random, rows: Rows) -> None:
     half = rows.ends.size // 2
     for part in (rows.part(0, half), rows.part(half, rows.ends.size)):
         effect.add(part)
-    for blocks in effect.statements(draw.choice([1, 3])):
+    parts = [part for phase in effect.phases(3, again=draw.random() < 0.5) for part in phase]
+    for blocks in parts if key and draw.random() < 0.5 else effect.statements():
         for _ in blocks:
             pass
 

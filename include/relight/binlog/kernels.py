@@ -247,22 +247,23 @@ def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Ta
         state[0], state[1], state[2] = count, position, -1
         if at_end:
             return BEHIND_END
-        event, length = -1, 0
-        if position + _HEADER <= size:
-            event = int64(data[position + 4])
-            length = _number(data, position + 9, 4)
-            state[2] = event
-            if length < smallest:
-                return BAD_LENGTH
-        following = position + length
-        if event < 0 or following > size:
+        if position + _HEADER > size or position + _number(data, position + 9, 4) > size:
             if head >= 0 and complete:
                 _close(out, count, head, position, plain and begun, kind)
                 state[0] = count + 1
                 head = int64(-1)
             state[3] = head
-            return CUT_HEADER if event < 0 else CUT_EVENT
+        if position + _HEADER > size:
+            return CUT_HEADER
+        event = int64(data[position + 4])
+        length = _number(data, position + 9, 4)
         flags = _number(data, position + 17, 2)
+        state[2] = event
+        if length < smallest:
+            return BAD_LENGTH
+        following = position + length
+        if following > size:
+            return CUT_EVENT
         end = following - tail
         if verify and tail and int64(crc32(data, position, end)) != _number(data, end, 4):
             return BAD_CHECKSUM
@@ -558,11 +559,8 @@ def walk_rows(
                     return NEW_MAP
                 variant = variants[spot]
                 start, finish = known[variant, 0], known[variant, 1]
-                if finish - start != end - body - 8:
+                if finish - start != end - body - 8 or not _same(maps, start, data, body + 8, finish - start):
                     return NEW_MAP
-                for i in range(finish - start):
-                    if maps[start + i] != data[body + 8 + i]:
-                        return NEW_MAP
                 mapped[spot] = number
             elif _is_rows(event):
                 state[0], state[1], state[2] = count, at, position

@@ -154,7 +154,10 @@ class NetEffect:
         portions = np.array_split(self._order(), parts)
         return [
             [self._statements([gone, none, none], portion, counter=False) for portion in portions],
-            [self._statements([none, changed, made], portion, counter=True) for portion in portions],
+            [
+                self._statements([none, changed, made], portion, counter=number == 0)
+                for number, portion in enumerate(portions)
+            ],
         ]
 
     def _order(self) -> k.Longs:
@@ -178,8 +181,7 @@ class NetEffect:
         builder = _Builder(self._mapped, self._table, self._entries, self._arena, self._like)
         collected: list[bytes] = []
         size = 0
-        unused = self._highest_unused() if counter and self._state[k.S_HIGHEST_ENTRY] in order else None
-        for event in self._events(builder, gone, changed, made, unused):
+        for event in self._events(builder, gone, changed, made, counter=counter):
             if collected and size + len(event) > _STATEMENT_BYTES:
                 yield block_of(builder.map, collected, _FLAGS)
                 collected, size = [], 0
@@ -189,9 +191,10 @@ class NetEffect:
             yield block_of(builder.map, collected, _FLAGS)
 
     def _events(
-        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, unused: _Unused | None
+        self, builder: _Builder, gone: k.Longs, changed: k.Longs, made: k.Longs, *, counter: bool
     ) -> Iterator[bytes]:  # fmt: skip
         yield from builder.events(f.DELETE_ROWS, gone)
+        unused = self._highest_unused() if counter else None
         if unused and unused.entry in changed:
             yield builder.event(f.UPDATE_ROWS, builder.key(unused.entry) + unused.image)
         elif unused:

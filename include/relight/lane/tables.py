@@ -12,10 +12,10 @@ from relight.binlog import format as f
 from relight.binlog.rows import TableMap, read_table_map
 from relight.lane.stream import MappedTable
 
+_IDS = 1 << 10
+"""Room for table ids to begin with."""
 _BEHIND_FLAGS = 8
 """A table's flags change from statement to statement; nothing of what is read here depends on them."""
-_IDS = 1 << 12
-"""Room for table ids to begin with."""
 
 
 class _Growing:
