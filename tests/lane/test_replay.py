@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +13,13 @@ from relight.accounting import expected_rows
 from relight.errors import LaneBlocked, ReplayError
 from relight.fleet import Server
 from relight.lane import lane_progress
-from relight.lane.applier import lock_name
 from relight.lane.fingerprint import fingerprint
 from relight.lane.lane_progress import Fence, Position
+from relight.lane.writers import MOST_CONNECTIONS, lock_name
 from relight.server.schema import read_tables
 from relight.server.session import Session
 from relight.steps.validate import count_rows, doubt_silent_cascades
-from tests.support.replaying import Replayed, contents, copy_of, logs_of, split_logs, start_log
+from tests.support.replaying import contents, copy_of, logs_of, split_logs, start_log
 from tests.support.servers import Servers
 
 TABLES = """
@@ -278,11 +275,6 @@ def test_a_lane_that_misses_an_object_says_that_another_try_may_help(
     assert stopped.value.retryable
 
 
-def transactions_done(session: Session) -> int:
-    """Over all lanes, as committed."""
-    return sum(state.transactions_done for state in lane_progress.load_all(session))
-
-
 def test_a_parent_key_that_changes_in_case_only_and_cascades_is_replayed(
     servers: Servers, pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
@@ -307,47 +299,6 @@ def test_a_parent_key_that_changes_in_case_only_and_cascades_is_replayed(
     assert expected["shop", "uses"].rows == 3
 
 
-def _replay_all(replayed: Replayed) -> None:
-    replayed.all()
-
-
-def test_killed_with_sigkill_at_random_moments_and_retried_the_end_is_the_same(
-    servers: Servers, pair: tuple[Server, Server], tmp_path: Path
-) -> None:
-    source, rebuilt = pair
-    with servers.connect(source) as session:
-        for part in range(4):
-            write_randomly(session, 10 + part, 120)
-            session.run(f"CREATE TABLE shop.made_{part} AS SELECT id, customer FROM shop.orders")
-            session.run(f"ALTER TABLE people.users ADD COLUMN c{part} INT DEFAULT {part}")
-        logs = logs_of(session)
-    replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
-    replayed.limits = replayed.limits.model_copy(update={"transactions_per_batch": 5})
-    fork = multiprocessing.get_context("spawn")
-    draw, kills = random.Random(4), 0
-    with servers.connect(rebuilt) as session:
-        session.run("SET SESSION sql_log_bin = 0")
-        lane_progress.create_table(session)
-        while True:
-            process = fork.Process(target=_replay_all, args=(replayed,))
-            process.start()
-            enough = transactions_done(session) + draw.randint(10, 120)
-            while process.is_alive() and transactions_done(session) < enough:
-                time.sleep(draw.random() / 100)
-            if not process.is_alive():
-                assert process.exitcode == 0
-                break
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-            kills += 1
-    assert kills >= 3, "the replay was over before it could be killed"
-    assert_equal(servers, source, rebuilt)
-    with servers.connect(rebuilt) as session:
-        for state in lane_progress.load_all(session):
-            assert state.complete
-
-
 def test_an_interrupted_ddl_statement_is_run_again_only_if_it_had_not_happened(
     servers: Servers, pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
@@ -367,8 +318,9 @@ def test_an_interrupted_ddl_statement_is_run_again_only_if_it_had_not_happened(
     assert_equal(servers, source, rebuilt)
 
 
-def test_a_retry_waits_until_the_killed_tasks_session_is_gone(
-    servers: Servers, pair: tuple[Server, Server], tmp_path: Path
+@pytest.mark.parametrize("what", ["rows-0", f"rows-{MOST_CONNECTIONS}"])
+def test_a_retry_waits_until_the_killed_tasks_sessions_are_gone(
+    servers: Servers, pair: tuple[Server, Server], tmp_path: Path, what: str
 ) -> None:
     source, rebuilt = pair
     with servers.connect(source) as session:
@@ -377,17 +329,44 @@ def test_a_retry_waits_until_the_killed_tasks_session_is_gone(
     replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
     lane = replayed.lanes.lanes[0]
     with servers.connect(rebuilt) as left_over, ThreadPoolExecutor() as pool:
-        assert left_over.value("SELECT GET_LOCK(%s, 0)", lock_name(lane.name, "rows")) == 1
+        assert left_over.value("SELECT GET_LOCK(%s, 0)", lock_name(lane.name, what)) == 1
         retry = pool.submit(replayed.lane, lane)
         while not left_over.rows("SELECT 1 FROM performance_schema.processlist WHERE state = 'User lock'"):
             assert not retry.done()
             time.sleep(0.02)
-        assert transactions_done(left_over) == 0
+        assert lane_progress.load(left_over, lane.name).position == lane_progress.START
+        assert lane_progress.load_tables(left_over, lane.name) == {}
         left_over.run("DO RELEASE_ALL_LOCKS()")
-        assert retry.result() > 0
-    assert replayed.lane(lane) == 0, "a finished lane was replayed again"
+        assert retry.result() == 0
     replayed.all()
     assert_equal(servers, source, rebuilt)
+
+
+def test_a_finished_lane_is_not_replayed_again(servers: Servers, pair: tuple[Server, Server], tmp_path: Path) -> None:
+    source, rebuilt = pair
+    with servers.connect(source) as session:
+        write_randomly(session, 5, 30)
+        logs = logs_of(session)
+    replayed = split_logs(logs, rebuilt, servers.admin, tmp_path)
+    replayed.all()
+    with servers.connect(rebuilt) as session:
+        done = lane_progress.load_all(session)
+        tables = [lane_progress.load_tables(session, state.lane) for state in done]
+        assert all(state.finished and state.bytes_done == state.bytes_total for state in done)
+        written = rows_written(session)
+        assert written > 0
+        replayed.all()
+        # The lanes' own rows are entered, and marked as finished, whatever they say already.
+        assert rows_written(session) - written <= len(done)
+        assert lane_progress.load_all(session) == done
+        assert [lane_progress.load_tables(session, state.lane) for state in done] == tables
+    assert_equal(servers, source, rebuilt)
+
+
+def rows_written(session: Session) -> int:
+    """By anybody since the server started."""
+    return sum(int(str(row[1])) for row in session.rows("SHOW GLOBAL STATUS LIKE 'Innodb_rows_%'")
+               if row[0] in ("Innodb_rows_inserted", "Innodb_rows_updated", "Innodb_rows_deleted"))  # fmt: skip
 
 
 def test_cascades_that_a_source_does_not_log_make_the_tables_below_inconclusive_and_replay_is_right(
