@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from relight.binlog import format as f
@@ -77,22 +77,48 @@ def _walk(body: memoryview, widths: Sequence[int]) -> int:
     """How many images with columns of these widths there are, one behind the other."""
     if not widths:
         raise ValueError("rows without columns")
-    null_bytes = (len(widths) + 7) // 8
     rows, position, end = 0, 0, len(body)
     while position < end:
-        nulls = int.from_bytes(body[position : position + null_bytes], "little")
-        position += null_bytes
-        for width in widths:
-            if not nulls & 1:
-                if width >= 0:
-                    position += width
-                else:
-                    position += int.from_bytes(body[position : position - width], "little") - width
-            nulls >>= 1
+        position = _image_end(body, position, widths)
         rows += 1
     if position != end:
         raise ValueError("the last row goes beyond the event")
     return rows
+
+
+def _image_end(body: memoryview, position: int, widths: Sequence[int]) -> int:
+    null_bytes = (len(widths) + 7) // 8
+    nulls = int.from_bytes(body[position : position + null_bytes], "little")
+    position += null_bytes
+    for width in widths:
+        if not nulls & 1:
+            if width >= 0:
+                position += width
+            else:
+                position += int.from_bytes(body[position : position - width], "little") - width
+        nulls >>= 1
+    return position
+
+
+def one_row_each(event_type: int, body: memoryview, table: TableMap) -> Iterator[bytes]:
+    """The bodies of update events with one row each, which together do what this one does."""
+    position = 8
+    if event_type not in f.ROWS_V1:
+        position += struct.unpack_from("<H", body, 8)[0]
+    columns, position = packed_integer(body, position)
+    size = (columns + 7) // 8
+    images = []
+    for bitmap in (body[position : position + size], body[position + size : position + 2 * size]):
+        present = int.from_bytes(bitmap, "little")
+        images.append([width for i, width in enumerate(table.widths) if present >> i & 1])
+    head = bytes(body[: position + 2 * size])
+    position = len(head)
+    while position < len(body):
+        end = position
+        for widths in images:
+            end = _image_end(body, end, widths)
+        yield head + body[position:end]
+        position = end
 
 
 def flags(body: memoryview) -> int:

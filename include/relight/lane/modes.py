@@ -37,9 +37,9 @@ _LINKED = "foreign keys: as if there were none where the log holds what cascades
 class Mode:
     """``table`` is set where the net effect may be used; ``reason`` is in words a DBA would use.
 
-    ``has_key``: there is a primary key. ``linked``: foreign keys lead to or from the table, so the net effect
-    also needs a log in which every change that a cascade made was written down. ``transactional``: its engine
-    can roll back.
+    ``has_key``: there is a primary key; ``unique_only``: there is none, but another unique key. ``linked``: foreign
+    keys lead to or from the table, so the net effect also needs a log in which every change that a cascade made was
+    written down. ``transactional``: its engine can roll back.
     """
 
     table: NetTable | None
@@ -47,6 +47,7 @@ class Mode:
     reason: str
     has_key: bool = True
     transactional: bool = True
+    unique_only: bool = False
 
 
 def read_modes(session: Session, databases: Sequence[str]) -> dict[TableName, Mode]:
@@ -103,15 +104,16 @@ def _mode(engine: str, columns: dict[str, Column], unique: dict[str, list[str | 
     has_json = any(column.kind == "json" for column in columns.values())
     against = against_net(engine, has_key=bool(key), has_json=has_json)
     transactional = engine == "InnoDB"
+    unique_only = bool(unique) and not key
     if against:
-        return Mode(None, linked, against, bool(key), transactional)
+        return Mode(None, linked, against, bool(key), transactional, unique_only)
     auto = next((column for column in columns.values() if "auto_increment" in column.extra), None)
     table = NetTable(
         columns=len(columns), key=tuple(columns[name].position for name in key if name is not None),
         auto_increment=None if auto is None else auto.position, more_unique_keys=len(unique) > bool(key),
         signed=auto is None or "unsigned" not in auto.full_type,
     )  # fmt: skip
-    return Mode(table, linked, reason_for_net(has_key=bool(key), linked=linked), bool(key), transactional)
+    return Mode(table, linked, reason_for_net(has_key=bool(key), linked=linked), bool(key), transactional, unique_only)
 
 
 def against_net(engine: str, *, has_key: bool, has_json: bool) -> str:

@@ -10,23 +10,32 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from relight.binlog import format as f
 from relight.binlog import kernels as k
 from relight.binlog.compose import with_table_id
+from relight.binlog.rows import one_row_each
 from relight.errors import CorruptEvent
 from relight.lane.stream import MappedTable, Rows
 
 _STATEMENT_BYTES = 4 << 20
 """Aim for ``BINLOG`` statements of this size; one large row may exceed it."""
+_DIVISIBLE = f.UPDATES - {f.PARTIAL_UPDATE_ROWS}
 
 
-def in_order(groups: Sequence[Sequence[Rows]], keyless: frozenset[tuple[str, str]]) -> Iterator[bytes]:
+def in_order(
+    groups: Sequence[Sequence[Rows]], keyless: frozenset[tuple[str, str]],
+    unique: frozenset[tuple[str, str]] = frozenset(),
+) -> Iterator[bytes]:  # fmt: skip
     """Blocks of events, each to be sent as one ``BINLOG`` statement.
 
     :param groups: what comes one after the other; what is in one group is put into the order of the log.
     :param keyless: tables without a primary key. Their updates and deletes keep an event each: the server may
         look for all rows of an event in one pass over the table, which would find what earlier ones left behind.
+    :param unique: those of them with unique keys. An event that updates several rows becomes several: changed in
+        the order of that pass, a row could meet one that still has the value which it gets.
     """
-    for group in groups:
+    for together in groups:
+        group = [row_by_row(rows) if rows.table.name in unique else rows for rows in together]
         rows = group[0] if len(group) == 1 else None
         tables = [one.table for one in group]
         numbers = np.concatenate([np.full(one.ends.size, i + 1, dtype=np.int64) for i, one in enumerate(group)])
@@ -36,6 +45,27 @@ def in_order(groups: Sequence[Sequence[Rows]], keyless: frozenset[tuple[str, str
         data, starts, ends = _together(group)
         order = np.argsort(np.concatenate([one.places for one in group]), kind="stable")
         yield from _blocks(tables, data, starts[order], ends[order], numbers[order], keyless)
+
+
+def row_by_row(rows: Rows) -> Rows:
+    """The same with one row in each update. Partial updates stay as they are: nobody can tell where a row ends."""
+    events: list[bytes] = []
+    repeats: list[int] = []
+    for start, end in zip(rows.starts.tolist(), rows.ends.tolist(), strict=True):
+        event = rows.data[start:end].tobytes()
+        before = len(events)
+        if event[4] in _DIVISIBLE:
+            bodies = one_row_each(event[4], memoryview(event)[f.HEADER_SIZE :], rows.table.map)
+            events += [event[: f.HEADER_SIZE] + body for body in bodies]
+        if len(events) == before:
+            events.append(event)
+        repeats.append(len(events) - before)
+    ends = np.cumsum([len(event) for event in events])
+    starts = np.concatenate([[0], ends[:-1]])
+    return Rows(
+        rows.table, np.repeat(rows.transactions, repeats), np.repeat(rows.places, repeats), np.ones_like(ends),
+        np.frombuffer(b"".join(events), dtype=np.uint8), starts, ends, rows.full, rows.cascades_logged,
+    )  # fmt: skip
 
 
 def _together(group: Sequence[Rows]) -> tuple[k.Bytes, k.Longs, k.Longs]:

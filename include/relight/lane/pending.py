@@ -153,7 +153,8 @@ class Pending:
                 yield Write({name: table.position}, table.net.statements(), table.size)
             else:
                 tables = {rows.table.name: table.position for group in table.groups for rows in group}
-                yield Write(tables, [in_order(table.groups, self._keyless(tables))], table.size)
+                blocks = in_order(table.groups, self._keyless(tables), self._unique_only(tables))
+                yield Write(tables, [blocks], table.size)
 
     def _may_be_there(self, name: TableName) -> bool:
         """Whether an earlier attempt was ended between the parts of a division that reaches further."""
@@ -161,6 +162,9 @@ class Pending:
 
     def _keyless(self, names: Collection[TableName]) -> frozenset[TableName]:
         return frozenset(n for n in names if n not in self._modes or not self._modes[n].has_key)
+
+    def _unique_only(self, names: Collection[TableName]) -> frozenset[TableName]:
+        return frozenset(n for n in names if n in self._modes and self._modes[n].unique_only)
 
     def _refuse_to_repeat(self, name: TableName) -> None:
         if self._may_be_there(name):
