@@ -165,7 +165,7 @@ def test_fifty_times_sigkill_at_random_moments(pair: Pair, tmp_path: Path) -> No
     draw = random.Random(2)
     kills = 0
     with pair.servers.connect(pair.rebuilt) as session:
-        while True:
+        while kills < KILLS:
             # However fast this machine is, the lane is not through before it was killed often enough.
             ahead = part_done(session, replayed) > kills / (1.5 * KILLS)
             limits = SMALL if ahead or draw.random() < 0.7 else LARGE
@@ -177,12 +177,10 @@ def test_fifty_times_sigkill_at_random_moments(pair: Pair, tmp_path: Path) -> No
                 time.sleep(draw.uniform(0, 0.01))
             else:
                 child.wait(draw.uniform(0.005, 0.4))
-            if not child.alive:
-                assert child.end()
-                break
+            assert child.alive, "it was through, or failed, before it was killed often enough"
             child.kill()
             kills += 1
-    assert kills >= KILLS
+    assert Child(replayed, lane).end()
     pair.assert_finished()
     pair.assert_equal()
 
@@ -201,11 +199,11 @@ def replaying(replayed: Replayed, lane: Lane) -> Callable[[], object]:
 
 
 def test_the_server_is_killed_and_started_again(pair: Pair, tmp_path: Path) -> None:
-    replayed, lane = written(pair, tmp_path, 3, 900, ddl_every=40)
+    replayed, lane = written(pair, tmp_path, 3, 100 * (80 if DEEP else 8), ddl_every=40)
     draw = random.Random(4)
-    kills, goal = 0, 80 if DEEP else 8
+    goal = 80 if DEEP else 8
     with ThreadPoolExecutor() as pool:
-        while True:
+        for kills in range(goal):
             # As options have it, every commit is on the disk; as a restore has it, the last ones are lost.
             with pair.servers.connect(pair.rebuilt) as session:
                 session.run(f"SET GLOBAL innodb_flush_log_at_trx_commit = {kills % 2}")
@@ -216,14 +214,10 @@ def test_the_server_is_killed_and_started_again(pair: Pair, tmp_path: Path) -> N
                 while not attempt.done() and standing(session) == before:
                     time.sleep(0.001)
                 time.sleep(draw.uniform(0, 0.02 if ahead else 0.2))
-            if attempt.done():
-                break
             kill(pair.rebuilt)
-            assert attempt.result() is not None
+            assert attempt.result() is not None, "it was through before the server was killed often enough"
             mysqld.start(pair.rebuilt, pair.servers.admin).close()
-            kills += 1
-    assert attempt.result() is None
-    assert kills >= goal
+    assert replaying(replayed, lane)() is None
     pair.assert_finished()
     pair.assert_equal()
 
@@ -236,9 +230,9 @@ def through(server: Server, proxy: Proxy) -> Server:
 def test_the_network_is_cut_also_between_a_commit_and_its_answer(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replayed, lane = written(pair, tmp_path, 5, 600, ddl_every=40)
+    goal = 150 if DEEP else 16
+    replayed, lane = written(pair, tmp_path, 5, 60 * goal, ddl_every=40)
     draw = random.Random(6)
-    cuts, unheard, goal = 0, 0, 150 if DEEP else 16
     run, left = Session.run, [0]
 
     def run_and_cut(session: Session, statement: str | bytes, *values: object) -> int:
@@ -251,26 +245,27 @@ def test_the_network_is_cut_also_between_a_commit_and_its_answer(
     monkeypatch.setattr(Session, "run", run_and_cut)
     with Proxy(pair.rebuilt.port) as proxy, pair.servers.connect(pair.rebuilt) as session:
         far = replace(replayed, server=through(pair.rebuilt, proxy))
-        while True:
-            ahead = part_done(session, replayed) > cuts / goal
-            limits = SMALL if ahead or draw.random() < 0.7 else Limits(transactions_per_batch=50)
-            at_commit = draw.random() < 0.6
-            left[0] = draw.randint(1, 6) if at_commit else 0
-            timer = threading.Timer(draw.uniform(0.05, 0.3 if ahead else 0.8), proxy.cut)
-            if not at_commit:
-                timer.start()
+        for cuts in range(goal):
+            ahead = part_done(session, replayed) > cuts / (1.5 * goal)
+            limits = SMALL if ahead or cuts % 3 else Limits(transactions_per_batch=50)
+            left[0] = draw.randint(1, 6) if cuts % 2 else 0
+            over = threading.Event()
+            cutter = threading.Thread(target=cut_until, args=(proxy, over, draw.uniform(0.02, 0.2 if ahead else 0.8)))
+            if not cuts % 2:
+                cutter.start()
             gone = replaying(replace(far, limits=limits), lane)()
-            timer.cancel()
-            if gone is None:
-                break
-            assert isinstance(gone, ServerUnreachable)
+            over.set()
+            assert isinstance(gone, ServerUnreachable), "it was through before it was cut often enough"
             assert gone.retryable
-            cuts += 1
-            unheard += at_commit
-    assert cuts >= goal
-    assert unheard >= goal // 3
+        assert replaying(far, lane)() is None
     pair.assert_finished()
     pair.assert_equal()
+
+
+def cut_until(proxy: Proxy, over: threading.Event, seconds: float) -> None:
+    """Cut again and again: the first time there may be nothing yet to be cut."""
+    while not over.wait(seconds):
+        proxy.cut()
 
 
 # Where a process dies, arranged in the process itself.
@@ -873,17 +868,42 @@ def test_a_row_that_is_missing_stops_the_lane_at_exactly_its_transaction(pair: P
             assert not state.finished
 
 
-def test_what_is_refused_as_net_effect_is_applied_in_order(pair: Pair, tmp_path: Path) -> None:
-    """The row with the highest automatic value has another one now: to write it for a moment, so that the counter is
-    right, is refused as a duplicate."""
-    pair.start(("CREATE DATABASE shop", "CREATE TABLE shop.t (k INT PRIMARY KEY, a INT AUTO_INCREMENT, KEY (a))",
-                "INSERT INTO shop.t VALUES (5, 1), (6, 2)"))  # fmt: skip
+def test_what_is_refused_as_net_effect_is_applied_in_order(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has a lock on a row for a while."""
+    pair.start(
+        (
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)",
+            "INSERT INTO shop.t VALUES (1, 1), (2, 2)",
+        )
+    )
     with pair.servers.connect(pair.source) as session:
-        session.run("DELETE FROM shop.t WHERE k = 5")
-        session.run("INSERT INTO shop.t VALUES (5, 100)")
-        session.run("UPDATE shop.t SET a = 3 WHERE k = 5")
+        session.run("UPDATE shop.t SET n = n + 1")
+        session.run("DELETE FROM shop.t WHERE id = 2")
     replayed = pair.split(tmp_path)
     (lane,) = replayed.lanes.lanes
-    assert replayed.lane(lane) == 1
+    monkeypatch.setattr(
+        writers,
+        "_SETTINGS",
+        writers._SETTINGS.replace("innodb_lock_wait_timeout = 600", "innodb_lock_wait_timeout = 1"),
+    )
+    refused = threading.Event()
+    resume = applier.LaneApplier._resume
+
+    def resume_and_tell(replaying: applier.LaneApplier) -> None:
+        if replaying.in_order_again:
+            refused.set()
+        resume(replaying)
+
+    monkeypatch.setattr(applier.LaneApplier, "_resume", resume_and_tell)
+    with pair.servers.connect(pair.rebuilt) as session, ThreadPoolExecutor() as pool:
+        session.run("BEGIN")
+        session.run("SELECT * FROM shop.t WHERE id = 1 FOR UPDATE")
+        attempt = pool.submit(replayed.lane, lane)
+        assert refused.wait(60)
+        session.run("ROLLBACK")
+        assert attempt.result() == 1
     pair.assert_finished()
     pair.assert_equal()
