@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup demo down test lint lock
+.PHONY: help setup demo down test test-deep lint lock
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## install everything: .venv, a MySQL server, an S3 server (nothing outside this folder but missing apt packages)
 	@bash include/bootstrap.sh
@@ -20,6 +20,11 @@ down: ## stop everything that the demo left running
 
 test: setup ## the whole test suite
 	@.venv/bin/python -m pytest -n $(PYTEST_WORKERS) tests
+
+test-deep: setup ## thousands of random histories and hundreds of kills; takes hours
+	@RELIGHT_DEEP=1 .venv/bin/python -m pytest -n $(PYTEST_WORKERS) \
+		tests/lane/test_histories.py tests/lane/test_exactly_once.py \
+		tests/binlog/test_kernels.py tests/binlog/test_malformed.py
 
 lint: ## ruff and mypy
 	@bash include/bootstrap.sh
