@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import signal
 import sys
@@ -42,8 +43,11 @@ Rate = Annotated[
 @app.command()
 @readable_errors()
 def install() -> None:
-    """Get a MySQL server and an S3 server, below .lab, unless they are there."""
-    installing.install(Place.find(), _say("setup"))
+    """Get a MySQL server and an S3 server, below .lab, unless they are there; compile the inner loops."""
+    say = _say("setup")
+    installing.install(Place.find(), say)
+    say("compiling the inner loops of replay, unless that was done before (half a minute)")
+    importlib.import_module("relight.binlog.kernels")
 
 
 @app.command()

@@ -190,7 +190,7 @@ class Standalone:
 
     def _is_prepared(self, events: Sequence[Event]) -> bool:
         """Whether this is an XA transaction that another one commits or rolls back."""
-        return any(event.type == f.XA_PREPARE and event.body[:1] == _TWO_PHASES for event in events)
+        return any(event.type == f.XA_PREPARE and bytes(event.body[:1]) == _TWO_PHASES for event in events)
 
     def _prepared(self, events: Sequence[Event]) -> _Open:
         """An XA transaction as one piece: applied as it is, in the server's lane, with all it touches tied to it."""

@@ -103,24 +103,24 @@ class Content:
 
     bytes: Mapping[str, int]
     ties: Sequence[Tie]
-    xa: Sequence[tuple[str, bool]]
     taken: GtidSet
     transactions: int
     log_bytes: int
+    xa: Sequence[tuple[str, bool]] = ()
 
 
 def _content(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> Content:
     segment, known = planned.segment, planned.segment.survey
     whole = not planned.last and planned.take == segment.gtids
     if whole and known is not None and not known.problem:
-        return Content(known.bytes, known.ties, known.xa, planned.take, segment.transactions, segment.log_bytes)
+        return Content(known.bytes, known.ties, planned.take, segment.transactions, segment.log_bytes, known.xa)
     return content_of(split_of(site, run, plan, planned.number))
 
 
 def content_of(split: SplitResult) -> Content:
     """The same of a segment that was split."""
     sizes = {stream.database: stream.bytes for stream in split.streams}
-    return Content(sizes, split.ties, xa_of(split.operations), split.taken, split.transactions, split.log_bytes)
+    return Content(sizes, split.ties, split.taken, split.transactions, split.log_bytes, xa_of(split.operations))
 
 
 def make_lanes(
