@@ -43,6 +43,7 @@ ALL_TYPES = (*range(45), 99, 255)
 def main(folder: Path, seed: int, count: int, logs: Sequence[Path]) -> int:
     """Try so many inputs. Gives the number of those that went wrong."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    refuse_unchecked_bounds()
     sources = [events_of(log) for log in logs]
     wrong = 0
     for number in range(count):
@@ -58,6 +59,15 @@ def main(folder: Path, seed: int, count: int, logs: Sequence[Path]) -> int:
             print(f"--- seed {seed}, number {number}")
             traceback.print_exc(file=sys.stdout)
     return wrong
+
+
+def refuse_unchecked_bounds() -> None:
+    """Without ``NUMBA_BOUNDSCHECK`` the compiled loops would read on, and nothing would be noticed."""
+    try:
+        k.crc32(np.zeros(3, dtype=np.uint8), 0, 5)
+    except IndexError:
+        return
+    sys.exit("the bounds of arrays are not checked")
 
 
 # Damage
