@@ -32,7 +32,7 @@ from relight.lane.stream import Rows, StreamReader, chunks
 from tests.support.made_events import Made, Row, as_rows, format_description, gtid, placed, query, xid
 
 PATIENCE = 60
-"""Seconds that one input may take."""
+"""Seconds of computing that one input may take."""
 MEMORY = 8 << 30
 
 WORTHWHILE = frozenset({f.TABLE_MAP, f.QUERY, f.GTID, f.GTID_TAGGED, f.XA_PREPARE, f.TRANSACTION_PAYLOAD}) | f.ROWS
@@ -49,7 +49,7 @@ def main(folder: Path, seed: int, count: int, logs: Sequence[Path]) -> int:
     for number in range(count):
         draw = random.Random(seed * 1_000_003 + number)
         (folder / "current").write_text(f"seed {seed}, number {number}", encoding="utf-8")
-        signal.alarm(PATIENCE)  # without a handler: a loop that never ends is ended from outside
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)  # without a handler: what never ends is ended from outside
         try:
             draw.choice([try_log, try_log, try_log, try_events])(draw, sources, folder)
         except (BinlogError, NotProvable):
