@@ -36,6 +36,7 @@ AT_ONCE = 50
 BATCHES = (1, 7, 10_000_000)
 
 Contents = dict[str, tuple[int, str]]
+Counters = dict[str, int]
 _COUNTER = re.compile(r" AUTO_INCREMENT=(\d+)")
 
 
@@ -55,6 +56,19 @@ def test_what_was_wrong_once(servers: Servers, tmp_path: Path) -> None:
     pair = Pair(servers, servers.make("source"), servers.make("rebuilt", options={"event-scheduler": "OFF"}))
     check = Check(pair, tmp_path)
     check(ONCE_WRONG)
+    assert not check.wrong, "\n".join(check.wrong.values())
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the net effect of a table without a primary key does not keep the order of its rows"
+)
+def test_rows_without_a_key_that_are_numbered_later(servers: Servers, tmp_path: Path) -> None:
+    pair = Pair(servers, servers.make("source"), servers.make("rebuilt", options={"event-scheduler": "OFF"}))
+    check = Check(pair, tmp_path)
+    rows = ", ".join(f"('{value}')" for value in "abcdefgh")
+    check([History(("CREATE TABLE t (v CHAR(1))",), (
+        f"INSERT INTO t VALUES {rows}", "ALTER TABLE t ADD COLUMN id INT AUTO_INCREMENT PRIMARY KEY", "UPDATE t SET v = 'x' WHERE id = 3",
+    ))])  # fmt: skip
     assert not check.wrong, "\n".join(check.wrong.values())
 
 
@@ -170,7 +184,8 @@ class Check:
     def _differences(self, replayed: Replayed, lane: Lane | None, database: str, history: History) -> str:
         """What is not as on the source; empty when all is well."""
         with self.pair.on_both() as (source, rebuilt):
-            expected = contents(source, database)
+            expected, most = contents(source, database)
+            counters: Counters | None = None
             for use_net, batch in product((False, True), BATCHES):
                 rebuilt.run("SET SESSION sql_log_bin = 0")
                 make_base(rebuilt, database, history)
@@ -180,9 +195,13 @@ class Check:
                     again = job.lane(lane.model_copy(update={"connections": 2})) if lane else 0
                 except RelightError as error:
                     return f"{how}: {error.with_hint()}"
-                found = contents(rebuilt, database)
+                found, these = contents(rebuilt, database)
                 if found != expected:
                     return f"{how}: {different(found, expected)}"
+                # The source may have given values out for rows that it then refused, or rolled back.
+                counters = counters or these
+                if these != counters or any(these[table] > most[table] for table in most):
+                    return f"{how}: counters {these}, in order {counters}, source {most}"
                 if again:
                     return f"{how}: in order again"
             return ""
@@ -203,11 +222,13 @@ def make_base(session: Session, database: str, history: History) -> None:
         session.run(f"DELETE FROM {lane_progress.DATABASE}.table_progress WHERE lane = %s", database)
 
 
-def contents(session: Session, database: str) -> Contents:
-    """Of every table its checksum and its definition, without what its counter is at."""
-    found = {}
+def contents(session: Session, database: str) -> tuple[Contents, Counters]:
+    """Of every table its checksum and its definition; and apart from that, what its counter is at."""
+    found, counters = {}, {}
     for (table,) in session.rows(f"SHOW TABLES FROM {database}"):
         name = quoted(database, table)
         definition = str(session.row(f"SHOW CREATE TABLE {name}")[1])
         found[table] = (int(session.row(f"CHECKSUM TABLE {name}")[1]), _COUNTER.sub("", definition))
-    return found
+        counter = _COUNTER.search(definition)
+        counters[table] = int(counter[1]) if counter else 1
+    return found, counters

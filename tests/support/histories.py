@@ -58,6 +58,7 @@ class Table:
     key: str  # the type of column k
     values: dict[str, Values] = field(default_factory=dict)
     parent_key: str = ""
+    clustered: bool = True  # by its primary key
 
     def value(self, draw: Draw, column: str) -> str:
         return draw(self.values[column])
@@ -140,6 +141,7 @@ def _table(draw: Draw, name: str, others: list[Table], base: list[str], *, linke
     columns += draw(st.lists(st.sampled_from(UNIQUES), max_size=2, unique=True))
     if any("(g)" in column for column in columns) and not any(column.startswith("g ") for column in columns):
         columns.append("g INT AS (n * 2 + 1) STORED")
+    table.clustered = how not in ("unique", "keyless")
     table.parent_key = key if how in ("single", "unique") else ""
     parents = [other for other in [*others, table] if other.parent_key]
     if parents and (linked or draw(st.integers(0, 2)) == 0):
@@ -240,6 +242,11 @@ CHANGES = (_write, _write, _write, _write, _update, _update, _update, _delete, _
 def _define(draw: Draw, table: Table, tables: list[Table]) -> str:
     t = table.name
     statement = draw(st.sampled_from(DEFINITIONS)).format(t=t)
+    if "DROP PRIMARY KEY" in statement:
+        table.clustered = False
+    if "AUTO_INCREMENT UNIQUE" in statement and not table.clustered:
+        # It numbers rows as they happen to lie there: not even replicas agree on that.
+        return f"ALTER TABLE {t} ENGINE = InnoDB"
     if statement == "RENAME":
         table.name = f"{t}r"
         return f"RENAME TABLE {t} TO {t}r"

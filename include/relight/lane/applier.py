@@ -71,6 +71,7 @@ class LaneApplier:
         self._modes: dict[TableName, Mode] | None = None
         self._loose: frozenset[TableName] | None = None
         self._pending: Pending | None = None
+        self._reached_in: LaneSegment | None = None
         self._collected = self._size = 0
 
     def __enter__(self) -> Self:
@@ -191,7 +192,7 @@ class LaneApplier:
             pending.take(chunk.rows, segment.number)
         except NotProvable:
             raise _InOrder(position) from None
-        self._reached = position
+        self._reached, self._reached_in = position, segment
         self._size += chunk.size
         if pending.memory > self._limits.batch_mib << 20:
             # Small tables that change all the time stay: the longer, the less of it has to be written.
@@ -220,7 +221,9 @@ class LaneApplier:
             self._writers.carry_out(writes, told)
         except StatementFailed as refused:
             if fragile or self._careful_until is not None:
-                raise self._explained(refused, segment.names.of(self._reached.transaction)) from refused
+                # What is written now may have been collected from the segment before.
+                names = (self._reached_in or segment).names
+                raise self._explained(refused, names.of(self._reached.transaction)) from refused
             raise _InOrder(self._reached) from refused
         for write in writes:
             self._done.update(write.tables)
