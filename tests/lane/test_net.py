@@ -134,9 +134,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
             seen.net.append(rows)
             super().add(rows)
 
-    def watching(groups: list[list[Rows]], keyless: frozenset[tuple[str, str]]) -> Iterator[bytes]:
+    def watching(groups: list[list[Rows]], *tables: frozenset[tuple[str, str]]) -> Iterator[bytes]:
         seen.in_order += [rows for group in groups for rows in group]
-        return in_order(groups, keyless)
+        return in_order(groups, *tables)
 
     class Dividing(Divided):
         def __init__(self, *arguments: Any) -> None:
@@ -438,6 +438,7 @@ def test_modes_tell_a_dba_why(servers: Servers, pair: tuple[Server, Server]) -> 
         linked=False,
         reason="no primary key: equal rows are counted, and only the difference is written",
         has_key=False,
+        unique_only=True,
     )
     assert modes["papers"] == Mode(
         None,
