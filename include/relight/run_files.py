@@ -55,6 +55,8 @@ class SplitResult(Value):
     operations: tuple[Operation, ...]
     silent_cascades: tuple[tuple[str, str], ...] = ()
     """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
+    numbered: tuple[str, ...] = ()
+    """Databases in whose streams a statement may number rows in the order in which they lie."""
     cut_at: int | None = None
     """Where the unfinished transaction begins that the file ends with, because its server crashed."""
     seconds: float
@@ -70,6 +72,8 @@ class Lane(Value):
     bytes: int
     connections: int = 1
     """How many it writes with at the same time."""
+    keeps_row_order: bool = False
+    """Whether tables without a primary key go in order, since something numbers their rows as they lie."""
 
 
 class LaneGroup(Value):

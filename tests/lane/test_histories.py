@@ -59,9 +59,6 @@ def test_what_was_wrong_once(servers: Servers, tmp_path: Path) -> None:
     assert not check.wrong, "\n".join(check.wrong.values())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the net effect of a table without a primary key does not keep the order of its rows"
-)
 def test_rows_without_a_key_that_are_numbered_later(servers: Servers, tmp_path: Path) -> None:
     pair = Pair(servers, servers.make("source"), servers.make("rebuilt", options={"event-scheduler": "OFF"}))
     check = Check(pair, tmp_path)

@@ -129,6 +129,8 @@ class SegmentSurvey(Value):
     """Tables, some of whose row images leave columns out."""
     silent_cascades: tuple[tuple[str, str], ...] = ()
     """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
+    numbered: tuple[str, ...] = ()
+    """Databases in whose part of the log a statement may number rows in the order in which they lie."""
     problem: str = ""
 
 

@@ -46,7 +46,7 @@ def replay(job: Job, *, use_net: bool) -> None:
     for split in splits:
         volume.update({stream.database: stream.bytes for stream in split.streams})
     sets = tie(volume, volume, [t for split in splits for t in split.ties])
-    lanes = lanes_of(sets, volume, default_connections())
+    lanes = lanes_of(sets, volume, default_connections(), {name for split in splits for name in split.numbered})
     with connect(job.server, job.login) as session:
         session.run("SET SESSION sql_log_bin = 0")
         lane_progress.create_table(session)

@@ -202,7 +202,11 @@ class LaneApplier:
         if self._pending is None:
             self._modes = read_modes(self._control, self._lane.databases)
             self._pending = Pending(
-                self._modes, self._at, self._divided, use_net=self._use_net and self._careful_until is None
+                self._modes,
+                self._at,
+                self._divided,
+                use_net=self._use_net and self._careful_until is None,
+                keeps_row_order=self._lane.keeps_row_order,
             )
         return self._pending
 

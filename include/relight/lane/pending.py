@@ -72,14 +72,15 @@ class Pending:
 
     def __init__(
         self, modes: Mapping[TableName, Mode], done: Callable[[TableName], Position],
-        divided: Mapping[TableName, Position], *, use_net: bool = True,
+        divided: Mapping[TableName, Position], *, use_net: bool = True, keeps_row_order: bool = False,
     ) -> None:  # fmt: skip
         """``done``: how far a table is. ``divided``: tables that may hold parts of what comes, up to a position.
-        Without ``use_net`` every table is applied in order."""
+        Without ``use_net`` every table is applied in order; with ``keeps_row_order`` those without a key are."""
         self._modes = modes
         self._done = done
         self._divided = divided
         self._use_net = use_net
+        self._keeps_row_order = keeps_row_order
         self._tables: dict[TableName, _Table] = {}
         self._linked_in_order = False
 
@@ -193,6 +194,7 @@ class Pending:
         return (
             self._use_net and mode is not None and mode.table is not None and rows.full
             and len(rows.table.map.widths) == mode.table.columns
+            and (mode.has_key or not self._keeps_row_order)
             and (not mode.linked or (rows.cascades_logged and not self._linked_in_order))
         )  # fmt: skip
 

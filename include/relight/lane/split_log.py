@@ -63,4 +63,5 @@ def _split(
         ),
         ties=tuple(sorted(splitter.books.ties, key=str)), operations=splitter.journal.operations(),
         silent_cascades=tuple(sorted(splitter.books.silent_cascades)), cut_at=cut_at, seconds=0,
+        numbered=tuple(sorted(splitter.books.numbered)),
     )  # fmt: skip

@@ -38,6 +38,9 @@ _CREATE_OF_OLD = re.compile(
 )
 """The same before 8.0.21, in the same place. It would commit by itself, and a lane that was killed behind it would
 take its rows for written."""
+_NUMBERS_ROWS = re.compile(rb".*\bALTER\b.*\b(AUTO_INCREMENT|SERIAL)\b", re.IGNORECASE | re.DOTALL)
+"""A table without a primary key may get an automatic column so: its rows are numbered in the order in which they
+lie. Others match too, which costs no more than speed."""
 _NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
 
 
@@ -51,6 +54,8 @@ class Books:
     """Tables with deleted rows whose cascades, if there are any, InnoDB ran without logging them."""
     partial_images: set[tuple[str, str]] = field(default_factory=set)
     """Tables, some of whose row images leave columns out."""
+    numbered: set[str] = field(default_factory=set)
+    """Databases in whose streams a statement may number rows in the order in which they lie."""
 
 
 @dataclass
@@ -245,6 +250,8 @@ class Standalone:
         else:
             self._books.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
             self._books.journal.add(effect.operations)
+            if _NUMBERS_ROWS.match(query.text):
+                self._books.numbered.add(home)
         return _Open(home, statement=True, fence=fence, events=events)
 
     def _added(self, pieces: _Pieces, event: Event) -> TableMap:

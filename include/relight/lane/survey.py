@@ -58,8 +58,10 @@ def survey(path: Path) -> SegmentSurvey:
             splitter.split(transactions, np.ones(len(transactions), dtype=bool))
         except BinlogError as problem:
             return SegmentSurvey(problem=str(problem))
+    books = splitter.books
     return SegmentSurvey(
         bytes={database: count.bytes for database, count in counts.counts.items()},
-        ties=tuple(sorted(splitter.books.ties, key=str)), partial_images=tuple(sorted(splitter.books.partial_images)),
-        xa=xa_of(splitter.journal.operations()), silent_cascades=tuple(sorted(splitter.books.silent_cascades)),
+        ties=tuple(sorted(books.ties, key=str)), partial_images=tuple(sorted(books.partial_images)),
+        numbered=tuple(sorted(books.numbered)), xa=xa_of(splitter.journal.operations()),
+        silent_cascades=tuple(sorted(books.silent_cascades)),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relight.accounting import xa_of
@@ -107,20 +107,25 @@ class Content:
     transactions: int
     log_bytes: int
     xa: Sequence[tuple[str, bool]] = ()
+    numbered: Sequence[str] = ()
 
 
 def _content(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> Content:
     segment, known = planned.segment, planned.segment.survey
     whole = not planned.last and planned.take == segment.gtids
     if whole and known is not None and not known.problem:
-        return Content(known.bytes, known.ties, planned.take, segment.transactions, segment.log_bytes, known.xa)
+        return Content(
+            known.bytes, known.ties, planned.take, segment.transactions, segment.log_bytes, known.xa, known.numbered
+        )
     return content_of(split_of(site, run, plan, planned.number))
 
 
 def content_of(split: SplitResult) -> Content:
     """The same of a segment that was split."""
     sizes = {stream.database: stream.bytes for stream in split.streams}
-    return Content(sizes, split.ties, split.taken, split.transactions, split.log_bytes, xa_of(split.operations))
+    return Content(
+        sizes, split.ties, split.taken, split.transactions, split.log_bytes, xa_of(split.operations), split.numbered
+    )
 
 
 def make_lanes(
@@ -134,7 +139,7 @@ def make_lanes(
     known = set(volume) | set(snapshot.databases)
     ties = [*foreign_key_ties(snapshot), *(t for content in contents for t in content.ties), *settlement_ties(contents)]
     sets = tie(volume, known, ties)
-    lanes = lanes_of(sets, volume, connections)
+    lanes = lanes_of(sets, volume, connections, {name for content in contents for name in content.numbered})
     end = snapshot.gtids
     for content in contents:
         end = end | content.taken
@@ -145,14 +150,20 @@ def make_lanes(
     )  # fmt: skip
 
 
-def lanes_of(sets: Iterable[list[str]], volume: Mapping[str, int], connections: int) -> tuple[Lane, ...]:
-    """A lane for each set of databases; the larger its part of all bytes, the more connections it gets."""
+def lanes_of(
+    sets: Iterable[list[str]], volume: Mapping[str, int], connections: int, numbered: Collection[str] = ()
+) -> tuple[Lane, ...]:  # fmt: skip
+    """A lane for each set of databases; the larger its part of all bytes, the more connections it gets.
+
+    A lane with one of the databases in ``numbered`` keeps the order of rows that have no key.
+    """
     sizes = [(databases, sum(volume[d] for d in databases)) for databases in sets]
     total = sum(size for _, size in sizes) or 1
     return tuple(
         Lane(
             number=number, name="+".join(databases), databases=tuple(databases), bytes=size,
             connections=min(max(round(connections * size / total), 1), MOST_CONNECTIONS),
+            keeps_row_order=not set(numbered).isdisjoint(databases),
         )
         for number, (databases, size) in enumerate(sizes)
     )  # fmt: skip
