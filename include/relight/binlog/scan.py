@@ -135,7 +135,7 @@ def scan(log: LogFile) -> Scanned:
         raise log.error(TruncatedLog, int(state[1]), event, "the file ends inside this transaction")
     elif code != k.OK:
         raise _explained(log, code, state)
-    return Scanned(with_identities(log, log.bytes, log.tail, table), cut_at)
+    return Scanned(_with_identities(log, log.bytes, log.tail, table), cut_at)
 
 
 def scan_unpacked(
@@ -148,7 +148,7 @@ def scan_unpacked(
     table, code, state = _scan(content, 0, 0)
     begins = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     if code == k.OK and np.array_equal(table[:, k.T_BEGIN], begins[:-1]):
-        return with_identities(log, content, 0, table)
+        return _with_identities(log, content, 0, table)
     at = int(state[1]) if code != k.OK else int(table[_first_difference(table[:, k.T_BEGIN], begins), k.T_BEGIN])
     where = envelopes[min(int(np.searchsorted(begins, at, side="right")) - 1, len(envelopes) - 1)]
     raise log.error(CorruptEvent, where, f.TRANSACTION_PAYLOAD, "what is compressed in it is not one whole transaction")
@@ -169,7 +169,7 @@ def _scan(content: k.Bytes, start: int, tail: int) -> tuple[k.Table, int, k.Long
     return table[: state[0]], code, state
 
 
-def with_identities(log: LogFile, content: k.Bytes, tail: int, table: k.Table) -> Transactions:
+def _with_identities(log: LogFile, content: k.Bytes, tail: int, table: k.Table) -> Transactions:
     """Name the streams of the GTIDs; those with a tag are decoded here."""
     kinds = table[:, k.T_KIND]
     names: dict[str, int] = {}
