@@ -18,7 +18,11 @@ from relight.lab.place import Place
 from tests.support import watchdog
 
 RELIGHT = Path(sys.executable).parent / "relight"
-MEASURED = {"pipe_s", "applier_s", "ordered_s", "planned_s", "ratio_pipe", "ratio_applier", "checksums_equal"}
+METHODS = ("pipe", "applier_4", "applier_8", "applier_8_unlogged", "ordered", "planned")
+MEASURED = {
+    "pipe_s", "applier_s", "ordered_s", "planned_s", "ratio_pipe", "ratio_applier", "applier_unlogged_s",
+    "ratio_applier_unlogged", "checksums_equal",
+}  # fmt: skip
 NAMES = ["skewed", "uniform", "one_database", "mix"]
 
 
@@ -51,13 +55,13 @@ def test_every_workload_is_measured_by_every_method_and_ends_alike(quick: Quick)
     assert set(found["machine"]) == {"cpu", "cores", "memory_bytes", "mysql"}
     for details in found["details"].values():
         assert details["log_bytes"] > 100_000
-        assert set(details["seconds"]) == {"pipe", "applier_4", "applier_8", "ordered", "planned"}
+        assert set(details["seconds"]) == set(METHODS)
 
 
 def test_progress_is_told_on_standard_error(quick: Quick) -> None:
     done, _ = quick
     for name in NAMES:
-        for method in ("pipe", "applier_4", "applier_8", "ordered", "planned"):
+        for method in METHODS:
             assert f"{name}: run 1 of 1, {method} ..." in done.stderr
 
 

@@ -14,13 +14,14 @@ from relight.fleet import Fleet, Limits, Server, Shard, StoreSettings
 from relight.gtid import Gtid, GtidSet
 from relight.lab.s3 import S3Server
 from relight.lab.template import Logins
+from relight.lane.laning import content_of, make_lanes
 from relight.planning.plan import load_plan
 from relight.planning.target import Target
 from relight.progress import Silent
 from relight.run_files import load_lanes, load_split, split_folder
 from relight.site import Run, Site
 from relight.splitting import split_of
-from relight.steps.lanes import content_of, make_lanes, plan_lanes
+from relight.steps.lanes import plan_lanes
 from relight.steps.plan import plan_run
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot

@@ -13,13 +13,13 @@ from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
+from relight.lane.laning import content_of, make_lanes
 from relight.lane.segments import lane_segment
 from relight.lane.split_log import split_log
 from relight.run_files import Lane, Lanes, SplitResult
 from relight.server import mysqld
 from relight.server.session import Session, connect, quoted
 from relight.server.table_checksums import checksums
-from relight.steps.lanes import content_of, make_lanes
 from tests.support.servers import Servers
 
 

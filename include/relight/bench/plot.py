@@ -14,6 +14,7 @@ _TOP, _HEADING, _BAR, _GAP, _BOTTOM = 64, 30, 20, 22, 72
 _BARS = (
     ("pipe_s", "mysqlbinlog | mysql", "others"),
     ("applier_s", "parallel applier", "others"),
+    ("applier_unlogged_s", "applier, unlogged", "others"),
     ("ordered_s", "Relight ordered", "ordered"),
     ("planned_s", "Relight as planned", "planned"),
 )
@@ -41,7 +42,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 def plot(bench: Bench) -> str:
-    """The chart as SVG: seconds on a logarithmic scale, four bars for each workload."""
+    """The chart as SVG: seconds on a logarithmic scale, five bars for each workload."""
     seconds = [value for m in bench.workloads.values() for value in _seconds(m)]
     scale = _Scale(min(seconds), max(seconds))
     group = _HEADING + len(_BARS) * _BAR + _GAP

@@ -17,11 +17,11 @@ from relight.fleet import Limits, Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.applier import LaneApplier
+from relight.lane.laning import default_connections, lanes_of, tie
 from relight.lane.segments import lane_segment
 from relight.lane.split_log import split_log
 from relight.run_files import Lane, SplitResult
 from relight.server.session import connect
-from relight.steps.lanes import default_connections, lanes_of, tie
 
 
 @dataclass(frozen=True)

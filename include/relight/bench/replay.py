@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from relight.bench.methods import METHODS, timed
+from relight.bench.methods import METHODS, OPTIONS, timed
 from relight.bench.results import Bench, Details, Measured, Targets, targets, this_machine
 from relight.bench.stage import Stage, history, measure
 from relight.bench.workloads import Workload
@@ -43,7 +43,8 @@ def _measure(stage: Stage, workload: Workload, size: Size) -> Details:
         for run in range(1, size.runs + 1):
             for name in METHODS:
                 stage.say(f"{workload.name}: run {run} of {size.runs}, {name} ...")
-                seconds[name].append(measure(stage, past, name, partial(timed, name=name)))
+                its_own = dataclasses.replace(stage, options={**stage.options, **OPTIONS.get(name, {})})
+                seconds[name].append(measure(its_own, past, name, partial(timed, name=name)))
                 stage.say(f"{workload.name}: run {run} of {size.runs}, {name}: {seconds[name][-1]:.2f} s")
     return Details(
         transactions=past.transactions, log_bytes=past.log_bytes,
@@ -60,5 +61,6 @@ def summary(seconds: Mapping[str, Sequence[float]]) -> Measured:
     return Measured(
         pipe_s=round(middle["pipe"], 3), applier_s=round(applier, 3), ordered_s=round(middle["ordered"], 3),
         planned_s=round(planned, 3), ratio_pipe=round(middle["pipe"] / planned, 2),
-        ratio_applier=round(applier / planned, 2), checksums_equal=True,
+        ratio_applier=round(applier / planned, 2), applier_unlogged_s=round(middle["applier_8_unlogged"], 3),
+        ratio_applier_unlogged=round(middle["applier_8_unlogged"] / planned, 2), checksums_equal=True,
     )  # fmt: skip

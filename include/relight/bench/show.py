@@ -17,16 +17,16 @@ _MIB = 2**20
 def show_bench(console: Console, bench: Bench) -> None:
     """The table of ``relight bench replay``, and what it rests on."""
     table = _table(
-        "workload", "log MB", "transactions", "mysqlbinlog | mysql", "parallel applier", "Relight ordered",
-        "Relight as planned", "against pipe", "against applier", "targets",
+        "workload", "log MB", "transactions", "mysqlbinlog | mysql", "parallel applier", "applier, unlogged",
+        "Relight ordered", "Relight as planned", "against pipe", "against applier", "unlogged", "targets",
     )  # fmt: skip
     for name, m in bench.workloads.items():
         details, targets = bench.details[name], bench.targets[name]
-        times = (f"{value:.2f} s" for value in (m.pipe_s, m.applier_s, m.ordered_s, m.planned_s))
+        times = (f"{value:.2f} s" for value in (m.pipe_s, m.applier_s, m.applier_unlogged_s, m.ordered_s, m.planned_s))
         table.add_row(
             name, f"{details.log_bytes / 1e6:.0f}", f"{details.transactions:,}", *times,
             f"{m.ratio_pipe:.1f} x (of {targets.pipe:g} x)", f"{m.ratio_applier:.1f} x (of {targets.applier:g} x)",
-            _verdict(targets),
+            f"{m.ratio_applier_unlogged:.1f} x", _verdict(targets),
         )  # fmt: skip
     console.print(table)
     for line in _lines(bench):

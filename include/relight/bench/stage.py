@@ -28,9 +28,7 @@ _OPTIONS = {
     # The same for every method: nothing is flushed per commit, nothing is written twice.
     "innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-doublewrite": "OFF",
     "innodb-change-buffering": "none", "max-binlog-size": "64M", "event-scheduler": "OFF", "skip-replica-start": "ON",
-    # Only the server's own applier looks at these: relay logs stay and are taken as they lie there, and what
-    # it applies is not logged again, as the other methods do not either: a third less time for it.
-    "log-replica-updates": "OFF",
+    # Only the server's own applier looks at these: relay logs stay and are taken as they lie there.
     "relay-log-recovery": "OFF", "relay-log-purge": "OFF",
 }  # fmt: skip
 LARGE = {"innodb-buffer-pool-size": "2G", "innodb-redo-log-capacity": "2G"}

@@ -22,7 +22,6 @@ from relight.binlog.scan import NOT_CARRIED, incident
 from relight.binlog.transactions import query_text
 from relight.errors import BinlogError, CorruptEvent, UnsupportedEvent
 from relight.lane import xa
-from relight.lane.statement import effect_of
 from relight.lane.stream import Piece
 
 SERVER_LANE = "mysql"
@@ -237,6 +236,9 @@ class Standalone:
         return _Open(SERVER_LANE, statement=True, fence=True, xa=True, events=kept)
 
     def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
+        # Most logs hold rows alone. The parser of statements takes longer to load than a small lane to replay.
+        from relight.lane.statement import effect_of  # noqa: PLC0415
+
         effect = effect_of(query.sql, query.database)
         updated = query.updated or ()
         named = (operation.database for operation in effect.operations)

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from relight.backups.manifest import ForeignKey, SnapshotManifest, Table, Tie
 from relight.gtid import GtidSet
-from relight.lane.writers import MOST_CONNECTIONS
-from relight.run_files import Lane, SplitResult, StreamInfo
-from relight.steps.lanes import (
+from relight.lane.laning import (
     Content,
     content_of,
     default_connections,
@@ -20,6 +18,8 @@ from relight.steps.lanes import (
     make_lanes,
     tie,
 )
+from relight.lane.writers import MOST_CONNECTIONS
+from relight.run_files import Lane, SplitResult, StreamInfo
 from tests.support.replaying import empty_snapshot
 
 UUID = "1a2b3c4d-0000-0000-0000-000000000000"
