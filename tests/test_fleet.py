@@ -81,6 +81,7 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
     assert one.scratch is not None
     assert (one.tier, two.tier, one.source.queue) == (1, 2, "default")
     assert fleet.limits.lane_groups == 200
+    assert (fleet.certificates.public_keys, fleet.certificates.valid_hours) == ((), 24)
     assert fleet.shard("shard-2") is two
 
 
@@ -117,6 +118,10 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("limits", {"lane_groups": 0}, "limits.lane_groups: "),
         ("limits", {"disk_reserve": 0.5}, "limits.disk_reserve: "),
         ("limits", {"lanes": 3}, "limits.lanes: Extra inputs are not permitted"),
+        ("certificates", {"public_keys": ["hunter2"]}, "certificates.public_keys[0]: not a public key: not the base64 of"),
+        ("certificates", {"public_keys": "A" * 43 + "="}, "certificates.public_keys: "),
+        ("certificates", {"valid_hours": 0}, "certificates.valid_hours: "),
+        ("certificates", {"valid_hours": ".inf"}, "certificates.valid_hours: "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(load: Load, place: str, value: object, said: str) -> None:

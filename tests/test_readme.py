@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from relight.cli.main import app
-from relight.fleet import Fleet, Limits, Server, Shard, StoreSettings, load_fleet
+from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, load_fleet
 from relight.planning.target import Target
 from tests.support.servers import Servers
 
@@ -188,7 +188,11 @@ def test_the_example_is_a_fleet_file_without_mistakes() -> None:
 def fields() -> Iterator[tuple[str, str]]:
     """Every field as the README calls it, and its default; empty where that is nothing worth saying."""
     yield "fleet", ""
-    for prefix, model in {"store": StoreSettings, "limits": Limits, "shards[]": Shard, "server": Server}.items():
+    models = {
+        "store": StoreSettings, "limits": Limits, "certificates": CertificateSettings, "shards[]": Shard,
+        "server": Server,
+    }  # fmt: skip
+    for prefix, model in models.items():
         for name, field in model.model_fields.items():
             nothing = field.is_required() or field.default in (None, "", ())
             yield f"{prefix}.{name}", "" if nothing else str(field.default)
@@ -204,7 +208,7 @@ def test_every_field_of_the_fleet_file_is_described_with_its_default(name: str, 
 
 def test_no_field_is_described_that_does_not_exist() -> None:
     assert set(table("On your own fleet", "Field")) == {f"`{name}`" for name, _ in fields()}
-    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "limits"}
+    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "limits", "certificates"}
 
 
 def test_the_settings_are_those_of_the_example() -> None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from relight.errors import FleetError
+from relight.keys import PublicKey
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 
@@ -130,6 +131,14 @@ class Limits(_Value):
     """Free space a restore needs, as a multiple of the bytes it will write."""
 
 
+class CertificateSettings(_Value):
+    """Whose promotion certificates count, and for how long."""
+
+    public_keys: tuple[PublicKey, ...] = ()
+    """Trusted besides one's own signing key: base64, as ``relight certificate key`` prints them."""
+    valid_hours: float = Field(default=24, gt=0, allow_inf_nan=False)
+
+
 class Fleet(_Value):
     """All shards."""
 
@@ -137,6 +146,7 @@ class Fleet(_Value):
     store: StoreSettings
     shards: tuple[Shard, ...]
     limits: Limits = Limits()
+    certificates: CertificateSettings = CertificateSettings()
 
     # Not as a minimal length, which pydantic also finds missed where a shard has a mistake of its own.
     @field_validator("shards")
