@@ -30,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     # What is in the store, and what to make of it.
     "backups": {"errors", "gtid", "store", "binlog", "planning"},
     "planning": {"errors", "gtid", "site", "store", "backups"},
+    # What is known of a rebuilt server, signed.
+    "certificate": {"errors", "fleet", "credentials", "keys", "run_files", "backups"},
     # Machinery: each for itself.
     "store": {"errors", "fleet", "credentials"},
     "binlog": {"errors", "gtid"},

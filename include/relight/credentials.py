@@ -1,7 +1,9 @@
 """Who Relight logs in as. Secrets never stand in the fleet file, in logs or in reports.
 
-Three logins are needed: ``admin`` (the servers' administrative account), ``replication`` (the
-account that replicas and clones use) and ``store`` (access key and secret of the object store).
+Three logins are always needed: ``admin`` (the servers' administrative account), ``replication`` (the
+account that replicas and clones use) and ``store`` (access key and secret of the object store). A fourth,
+``certificate``, is needed where promotion certificates are signed: the key's name and its secret. Verifying
+one takes the public key only, which is no secret and stands in the fleet file.
 The CLI takes them from the environment, Airflow from its Connections.
 """
 
@@ -14,7 +16,7 @@ from typing import Literal, Protocol
 
 from relight.errors import FleetError
 
-Purpose = Literal["admin", "replication", "store"]
+Purpose = Literal["admin", "replication", "store", "certificate"]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- LaneBlocked       (retryable) it needs something of another lane
     |-- ValidationFailed      the rebuilt data are not what the logs say
     |-- PromotionRefused      the server must stay closed
+    |   `-- CertificateRefused its certificate does not hold, or is for something else
     `-- LabError              the lab cannot be set up, started or stopped
 """
 
@@ -176,6 +177,10 @@ class ValidationFailed(RelightError):
 
 class PromotionRefused(RelightError):
     """The server must stay closed."""
+
+
+class CertificateRefused(PromotionRefused):
+    """A certificate does not hold, or is for something else: nothing is opened on it."""
 
 
 class LabError(RelightError):

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import FiniteFloat
+
 from relight.accounting import Operation
 from relight.backups.manifest import GtidField, Tie, Value
 from relight.errors import PlanError, ValidationFailed
@@ -27,6 +29,22 @@ class TableVerdict(Value):
     inserted: int
     deleted: int
     reason: str = ""
+
+
+class CheckResult(Value):
+    """One check of the rebuilt server: what was looked at, and what follows from that."""
+
+    check: str
+    """What kind of check, the same name in every run."""
+    verdict: Verdict
+    """``inconclusive`` where the check could not tell."""
+    on: str
+    """What it was done on: a database, a table, the whole shard."""
+    checked: int
+    """How many things it looked at, so that a check which found nothing to look at is seen to prove nothing."""
+    findings: tuple[str, ...]
+    """What is wrong or cannot be told, one line each; empty where all is as it should be."""
+    seconds: FiniteFloat
 
 
 class StreamInfo(Value):
