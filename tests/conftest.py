@@ -15,6 +15,7 @@ import pytest
 
 from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
+from relight.keys import encoded
 from relight.lab import s3
 from relight.lab.mysql import MySQL, find_mysql
 from relight.lab.place import Place
@@ -118,7 +119,9 @@ def credentials(logins: Logins, s3_server: S3Server) -> EnvironmentCredentials:
 
 def environment_of(logins: Logins, store: Login) -> dict[str, str]:
     """The environment variables that EnvironmentCredentials reads."""
-    known = {"ADMIN": logins.admin, "REPLICATION": logins.replication, "STORE": store}
+    # The same key for every command and step of a test.
+    certificate = Login("tests", encoded(bytes(range(32))))
+    known = {"ADMIN": logins.admin, "REPLICATION": logins.replication, "STORE": store, "CERTIFICATE": certificate}
     users = {f"RELIGHT_{purpose}_USER": login.user for purpose, login in known.items()}
     return users | {f"RELIGHT_{purpose}_PASSWORD": login.password for purpose, login in known.items()}
 

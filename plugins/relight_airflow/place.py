@@ -21,6 +21,7 @@ CONNECTIONS: dict[Purpose, str] = {
     "admin": "relight_admin",
     "replication": "relight_replication",
     "store": "relight_store",
+    "certificate": "relight_certificate",
 }
 """The Airflow Connection that holds each login."""
 
@@ -61,7 +62,7 @@ def _look_up(purpose: Purpose) -> Login:
     connection_id = CONNECTIONS[purpose]
     hint = f"create the Connection {connection_id}; the README lists the accounts that are needed"
     try:
-        connection = _connection(connection_id, mysql=purpose != "store")
+        connection = _connection(connection_id, mysql=purpose in ("admin", "replication"))
     except AirflowNotFoundException:
         raise FleetError(
             f"no credentials for {purpose}", on=connection_id, why="no such Connection", hint=hint

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
 import yaml
 
 from relight.backups.catalog import load_catalog
-from relight.credentials import EnvironmentCredentials
+from relight.credentials import EnvironmentCredentials, Purpose
 from relight.errors import LabError
 from relight.fleet import Fleet, Shard, StoreSettings
 from relight.gtid import GtidSet
@@ -316,7 +316,7 @@ def test_only_small_values_go_through_airflow(restored: Restored) -> None:
 
 def test_no_password_is_in_any_log_or_result(restored: Restored) -> None:
     world, run = restored.world, restored.run
-    secrets = [world.credentials.login(purpose).password for purpose in ("admin", "replication", "store")]
+    secrets = [world.credentials.login(purpose).password for purpose in get_args(Purpose)]
     texts = [path.read_text(errors="replace") for path in (world.place.root / "airflow" / "logs").rglob("*.log")]
     texts += [str(world.airflow.xcom("restore", run.run_id, t.task_id, map_index=t.map_index))
               for t in run.tasks if t.state == "success"]  # fmt: skip

@@ -70,7 +70,7 @@ def test_the_fleet_file_is_valid_and_holds_no_secret(place: Place) -> None:
     fleet = load_fleet(place.fleet_file)
     text = place.fleet_file.read_text()
     passwords = [value for name, value in secrets.read(place).items() if name.endswith("PASSWORD")]
-    assert len(passwords) == 4
+    assert len(passwords) == 5
     assert not [password for password in passwords if password in text]
     assert stat.S_IMODE(place.credentials_file.stat().st_mode) == 0o600
     assert {server.control.kind for shard in fleet.shards for server in shard.servers} == {"process"}

@@ -24,7 +24,12 @@ DAGS = ("backup_binlogs", "backup_full", "rehearse", "restore")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _USER = "admin"
-_CONNECTIONS: Mapping[Purpose, str] = {"admin": "mysql", "replication": "mysql", "store": "aws"}
+_CONNECTIONS: Mapping[Purpose, str] = {
+    "admin": "mysql",
+    "replication": "mysql",
+    "store": "aws",
+    "certificate": "generic",
+}
 
 
 @dataclass(frozen=True)

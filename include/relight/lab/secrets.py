@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 
-from relight.credentials import Login
+from relight.certificate.signing import SigningKey, own_key
+from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import LabError
 from relight.lab.place import Place
 from relight.lab.template import Logins
 
-_PURPOSES = ("ADMIN", "REPLICATION", "STORE", "APPLICATION")
+_PURPOSES = ("ADMIN", "REPLICATION", "STORE", "CERTIFICATE", "APPLICATION")
 
 
 def write(place: Place, logins: Logins, store: Login) -> None:
     """Write ``credentials.env``: what EnvironmentCredentials reads, and the application's account."""
-    known = dict(zip(_PURPOSES, (logins.admin, logins.replication, store, logins.application), strict=True))
+    made = (logins.admin, logins.replication, store, _signing_key(place).login, logins.application)
+    known = dict(zip(_PURPOSES, made, strict=True))
     lines = ["# Passwords of the lab, made for it alone. To use them: set -a; . .lab/credentials.env"]
     for purpose, login in known.items():
         lines += [f"RELIGHT_{purpose}_USER={login.user}", f"RELIGHT_{purpose}_PASSWORD={login.password}"]
@@ -23,6 +25,11 @@ def write(place: Place, logins: Logins, store: Login) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write("\n".join(lines) + "\n")
     temporary.replace(place.credentials_file)
+
+
+def _signing_key(place: Place) -> SigningKey:
+    """The key that is there already, so that certificates from before still count; else a new one."""
+    return own_key(EnvironmentCredentials(read(place))) or SigningKey.new("lab")
 
 
 def read(place: Place) -> dict[str, str]:
@@ -35,7 +42,7 @@ def read(place: Place) -> dict[str, str]:
 
 
 def login(place: Place, purpose: str) -> Login:
-    """A login of the lab: admin, replication, store or application. :raises LabError: never was up."""
+    """A login of the lab: admin, replication, store, certificate or application. :raises LabError: never was up."""
     known = read(place)
     user = known.get(f"RELIGHT_{purpose.upper()}_USER")
     password = known.get(f"RELIGHT_{purpose.upper()}_PASSWORD")

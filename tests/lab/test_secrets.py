@@ -1,0 +1,39 @@
+"""The lab's passwords: all that are needed, and the signing key stays the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from relight.certificate.signing import own_key
+from relight.credentials import EnvironmentCredentials, Login, Purpose
+from relight.lab import secrets
+from relight.lab.place import Place
+from relight.lab.template import Logins
+
+
+def test_every_login_is_there_for_commands_and_for_airflow(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    secrets.write(place, Logins.random(), Login("store", "hunter2"))
+    credentials = EnvironmentCredentials(secrets.read(place))
+    for purpose in get_args(Purpose):
+        assert credentials.login(purpose) == secrets.login(place, purpose)
+    assert own_key(credentials) is not None
+
+
+def test_a_lab_that_is_started_again_still_trusts_its_certificates(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    secrets.write(place, Logins.random(), Login("store", "hunter2"))
+    before = secrets.login(place, "certificate")
+    secrets.write(place, Logins.random(), Login("store", "other"))
+    assert secrets.login(place, "certificate") == before
+
+
+def test_no_two_labs_have_the_same_key(tmp_path: Path) -> None:
+    made = set()
+    for name in ("one", "two"):
+        place = Place(tmp_path / name)
+        place.root.mkdir()
+        secrets.write(place, Logins.random(), Login("store", "hunter2"))
+        made.add(secrets.login(place, "certificate").password)
+    assert len(made) == 2
