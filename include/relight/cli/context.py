@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from relight.credentials import EnvironmentCredentials
-from relight.errors import FleetError, RelightError
-from relight.fleet import load_fleet
+from relight.errors import FleetError, LabError, RelightError
+from relight.fleet import Fleet, load_fleet
 from relight.lab.place import Place
 from relight.lab.secrets import read as lab_secrets
 from relight.progress import Progress, on_terminal
@@ -41,18 +41,38 @@ def open_site_with(progress: Progress, fleet: Path | None = None) -> Site:
     return Site(loaded, open_store(loaded.store, credentials.login("store")), credentials, progress)
 
 
+def fleet_if_any(fleet: Path | None = None) -> tuple[Fleet | None, EnvironmentCredentials]:
+    """The same fleet and its logins, for commands that need neither store nor servers: they also work where
+    no fleet file is named and no lab is up."""
+    found = _find_fleet(fleet)
+    if found is None:
+        return None, EnvironmentCredentials()
+    path, environment = found
+    return load_fleet(path), EnvironmentCredentials(environment)
+
+
 def _fleet_and_environment(fleet: Path | None) -> tuple[Path, Mapping[str, str]]:
-    named = fleet or (Path(os.environ["RELIGHT_FLEET"]) if os.environ.get("RELIGHT_FLEET") else None)
-    if named is not None and "RELIGHT_STORE_USER" in os.environ:
-        return named, os.environ
-    lab = Place.find()
-    if named is not None and named.resolve() != lab.fleet_file.resolve():
-        return named, os.environ
-    if not lab.fleet_file.exists():
+    found = _find_fleet(fleet)
+    if found is None:
         raise FleetError(
             "no fleet file", why="neither --fleet nor RELIGHT_FLEET is given, and no lab is up",
             hint="name your fleet file, or start a lab with: make demo",
         )  # fmt: skip
+    return found
+
+
+def _find_fleet(fleet: Path | None) -> tuple[Path, Mapping[str, str]] | None:
+    named = fleet or (Path(os.environ["RELIGHT_FLEET"]) if os.environ.get("RELIGHT_FLEET") else None)
+    if named is not None and "RELIGHT_STORE_USER" in os.environ:
+        return named, os.environ
+    try:
+        lab = Place.find()
+    except LabError:  # installed without the project's folder
+        return None if named is None else (named, os.environ)
+    if named is not None and named.resolve() != lab.fleet_file.resolve():
+        return named, os.environ
+    if not lab.fleet_file.exists():
+        return None
     return lab.fleet_file, {**lab_secrets(lab), **os.environ}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, demo, lab, planning
+from relight.cli import backup, bench, certificate, demo, lab, planning
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -24,6 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(backup.app, name="backup")
 app.add_typer(bench.app, name="bench")
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(lab.app, name="lab")
 lab.app.command("demo")(demo.demo)
 app.command("catalog")(planning.catalog)
