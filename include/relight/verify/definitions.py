@@ -10,7 +10,8 @@ from relight.backups.manifest import Definition
 
 _Name = tuple[str, str, str]
 _IDENTIFIER = re.compile(r"`([^`]+)`")
-_TRIGGERED = re.compile(r"\b(?:BEFORE|AFTER) (?:INSERT|UPDATE|DELETE) ON (`[^`]+`)", re.IGNORECASE)
+_REFERRED = re.compile(r"\b(?:REFERENCES|ON) (`[^`]+`(?:\.`[^`]+`)?)", re.IGNORECASE)
+"""The table that a foreign key or a trigger belongs to."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def _depends(one: Definition, new: Definition | None, words: Collection[str]) ->
     table was dropped, or what it refers to was renamed."""
     if new is None and one.database.lower() in words and "drop" in words and ("database" in words or "schema" in words):
         return True
-    text = "\n".join(_other_lines(one.text, new.text)) if new else "".join(_TRIGGERED.findall(one.text))
-    return any(name.lower() in words for name in _IDENTIFIER.findall(text))
+    text = "\n".join(_other_lines(one.text, new.text)) if new else one.text
+    return any(name.lower() in words for found in _REFERRED.findall(text) for name in _IDENTIFIER.findall(found))
 
 
 def _other_lines(one: str, other: str) -> list[str]:
-    return sorted(set(one.splitlines()) ^ set(other.splitlines()))
+    return sorted(set(_lines(one)) ^ set(_lines(other)))
 
 
 def _name(definition: Definition) -> _Name:
@@ -70,6 +71,8 @@ def _name(definition: Definition) -> _Name:
 
 
 def _named(definition: Definition, words: Collection[str]) -> bool:
+    if definition.kind == "database" and not {"database", "schema"} & set(words):
+        return False  # every statement about something inside names it
     name = definition.name.partition("@")[0] if definition.kind == "account" else definition.name
     return name.lower() in words
 
@@ -78,8 +81,12 @@ def _difference(before: Definition, after: Definition) -> str:
     """The first line that is another one."""
     if before.kind == "account":
         return "has another password, other attributes or other grants"
-    ours, theirs = before.text.splitlines(), after.text.splitlines()
-    gone = [line.strip().rstrip(",") for line in ours if line not in theirs]
-    new = [line.strip().rstrip(",") for line in theirs if line not in ours]
+    ours, theirs = _lines(before.text), _lines(after.text)
+    gone = [line for line in ours if line not in theirs]
+    new = [line for line in theirs if line not in ours]
     parts = [f"lacks: {line}" for line in gone[:1]] + [f"has instead: {line}" for line in new[:1]]
     return "; ".join(parts) or "has its parts in another order"
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip().removesuffix(",") for line in text.splitlines()]
