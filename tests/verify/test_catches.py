@@ -101,9 +101,9 @@ def test_nothing_is_found_where_nothing_is_wrong(rebuilt: Rebuilt) -> None:
         "every row that the log touched, deleted ones too"
     )
     content = next(c for c in checks if c.check == "row content")
-    assert content.notes == ("shop.bag: not compared, it has no primary key, so no row can be told from another",)
+    assert content.notes == ("not compared, no primary key, so no row can be told from another: shop.bag",)
     structure = next(c for c in checks if c.check == "definitions")
-    assert structure.notes == ("table shop.made: changed by a statement of the log, not compared",)
+    assert structure.notes == ("not compared, changed by statements of the log: table shop.made",)
 
 
 WRONG = {

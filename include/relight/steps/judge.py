@@ -153,7 +153,9 @@ def _accounts(site: Site, run: Run, plan: Plan, lanes: Lanes, session: Session) 
         for number in range(lanes.segments)
     )
     structure = compare_definitions(expected, definitions.of_accounts(session), words)
-    notes = [f"{one}: changed by a statement of the log, not compared" for one in structure.changed]
+    notes = ["not compared, changed by statements of the log: " + ", ".join(structure.changed)] * bool(
+        structure.changed
+    )
     return _result(ACCOUNTS, run, structure.compared, structure.findings, began, notes)
 
 

@@ -124,7 +124,10 @@ def _with_content(verdict: TableVerdict, compared: Compared | None) -> TableVerd
 
 def _content(claim: Claim, compared: Mapping[str, Compared], log: LogImages, began: float) -> CheckResult:
     found = [text for one in compared.values() for text in one.differences]
-    notes = [f"{claim.database}.{table}: not compared, {reason}" for table, reason in sorted(log.reasons.items())]
+    because: dict[str, list[str]] = {}
+    for table, reason in sorted(log.reasons.items()):
+        because.setdefault(reason, []).append(table)
+    notes = [f"not compared, {reason}: {claim.database}.{', '.join(tables)}" for reason, tables in because.items()]
     notes += [
         f"{claim.database}.{table}: of {one.unreadable} rows not every value can be told"
         for table, one in compared.items() if one.unreadable
@@ -142,7 +145,9 @@ def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
     exists = session.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", claim.database)
     found = definitions.of_database(session, claim.database) if exists else ()
     structure = compare_definitions(claim.definitions, found, log.words)
-    notes = [f"{one}: changed by a statement of the log, not compared" for one in structure.changed]
+    notes = ["not compared, changed by statements of the log: " + ", ".join(structure.changed)] * bool(
+        structure.changed
+    )
     return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=notes)
 
 

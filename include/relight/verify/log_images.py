@@ -65,13 +65,13 @@ class _Reader:
     def take(self, rows: Rows, segment: int) -> None:
         if not rows.cascades_logged:
             for table in self._cascading:
-                self._found.reasons[table] = "its foreign keys change rows, which this source does not log"
+                self._found.reasons[table] = "foreign keys change rows, which this source does not log"
         database, table = rows.table.name
         if database != self._database or not rows.ends.size or table not in self._shapes:
             return
         shape = self._shapes[table]
         if not shape.key:
-            self._found.reasons[table] = "it has no primary key, so no row can be told from another"
+            self._found.reasons[table] = "no primary key, so no row can be told from another"
         elif not rows.full:
             self._found.reasons[table] = "row images in the log leave columns out"
         elif len(rows.table.map.widths) != len(shape.columns):
