@@ -36,14 +36,15 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "fleet", "credentials"},
     "binlog": {"errors", "gtid"},
     "server": {"errors", "fleet", "credentials", "backups", "run_files"},
-    "lane": {"errors", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
+    "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     # Steps, and the story that they make.
+    "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files", "splitting",
-              "backups", "planning", "store", "server", "lane"},
+              "backups", "planning", "store", "server", "lane", "verify"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.
-    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "steps", "lab"},
+    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "lab"},
     "lab": ANYTHING,
     "cli": ANYTHING,
 }  # fmt: skip

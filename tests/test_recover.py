@@ -20,6 +20,7 @@ from relight.server import mysqld
 from relight.server.session import Session
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
+from relight.steps.judge import judge
 from relight.steps.lanes import plan_lanes
 from relight.steps.plan import plan_run
 from relight.steps.promote import promote
@@ -29,7 +30,7 @@ from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
 from relight.steps.split import split_segment
 from relight.steps.stepping import load_records
-from relight.steps.validate import judge, validate_database
+from relight.steps.validate import validate_database
 from tests.support.servers import Servers, kill
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from relight.errors import LaneBlocked, RelightError
 from relight.site import Run, Site
 from relight.steps.inspect_target import inspect_target
+from relight.steps.judge import judge
 from relight.steps.lanes import LanesSummary, plan_lanes
 from relight.steps.plan import plan_run
 from relight.steps.promote import promote
@@ -22,7 +23,7 @@ from relight.steps.report import ReportSummary, write_report
 from relight.steps.restore import restore_snapshot
 from relight.steps.split import split_segment
 from relight.steps.teardown import tear_down
-from relight.steps.validate import judge, validate_database
+from relight.steps.validate import validate_database
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -9,8 +9,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import FiniteFloat
-
 from relight.accounting import Operation
 from relight.backups.manifest import GtidField, Tie, Value
 from relight.errors import PlanError, ValidationFailed
@@ -29,22 +27,24 @@ class TableVerdict(Value):
     inserted: int
     deleted: int
     reason: str = ""
+    compared: int = 0
+    """How many rows were compared with what the log says, column by column."""
 
 
 class CheckResult(Value):
-    """One check of the rebuilt server: what was looked at, and what follows from that."""
+    """One check of one database, or of the whole server: what it looked at and what it found.
+
+    ``checked``: how many things were looked at. ``findings``: what is wrong, in words. ``notes``: what was not
+    looked at, and why.
+    """
 
     check: str
-    """What kind of check, the same name in every run."""
     verdict: Verdict
-    """``inconclusive`` where the check could not tell."""
     on: str
-    """What it was done on: a database, a table, the whole shard."""
     checked: int
-    """How many things it looked at, so that a check which found nothing to look at is seen to prove nothing."""
-    findings: tuple[str, ...]
-    """What is wrong or cannot be told, one line each; empty where all is as it should be."""
-    seconds: FiniteFloat
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 class StreamInfo(Value):
@@ -173,6 +173,20 @@ def load_verdicts(run_folder: Path) -> list[TableVerdict]:
 def verdict_path(folder: Path, lanes: Lanes, database: str) -> Path:
     """Where the verdicts of a database's tables lie, one JSON document a line."""
     return folder / "verdicts" / f"{lanes.databases.index(database):05d}.jsonl"
+
+
+def checks_path(run_folder: Path, name: str) -> Path:
+    """Where the results of checks lie: of a database (by its number among the validated), or of the server."""
+    return run_folder / "checks" / f"{name}.jsonl"
+
+
+def load_checks(run_folder: Path) -> list[CheckResult]:
+    """The results of every check that was made."""
+    lines = [
+        line for path in sorted((run_folder / "checks").glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]  # fmt: skip
+    return [CheckResult.model_validate_json(line) for line in lines]
 
 
 def judgement_path(run_folder: Path) -> Path:

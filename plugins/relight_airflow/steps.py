@@ -62,7 +62,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     put_off = PutOffOperator(task_id="replay_put_off", step=REPLAY, results=replay.output)
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
-    judge = StepOperator(task_id="judge", step="relight.steps.validate.judge")
+    judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
     chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge)
     chain(lanes, split, validate)

@@ -74,7 +74,7 @@ def test_a_certificate_that_holds_is_shown_on_one_screen(relight: Command, file:
     assert done.exit_code == 0, done.output
     for shown in (
         "shard-1", "manual-1, to be promoted", "shard-1-source at 127.0.0.1:3306", "2026-11-22T18:55:11Z (latest)",
-        "2 match", "checksums", "Ada: it was looked at", "valid until", f"night shift, {fingerprint(KEY.public)}",
+        "2 match", "24 rows", "checksums", "rows shop: a view", "Ada: it was looked at", "valid until", f"night shift, {fingerprint(KEY.public)}",
     ):  # fmt: skip
         assert shown in done.stdout, shown
     assert len(done.stdout.splitlines()) <= 24
@@ -82,12 +82,14 @@ def test_a_certificate_that_holds_is_shown_on_one_screen(relight: Command, file:
 
 def test_doubts_are_shown_and_what_does_not_fit_is_counted(relight: Command, tmp_path: Path) -> None:
     tables = tuple(table("inconclusive", table=f"t{n}", expected=None, reason="not in the log") for n in range(300))
-    checks = tuple(check("inconclusive", on=f"db{n}", findings=()) for n in range(200))
+    doubts = tuple(f"shop.{one.table}: {one.reason}" for one in tables)
+    checks = (check("inconclusive", findings=doubts, notes=()),
+              *(check("match", on=f"db{n}", findings=(), notes=("a view",)) for n in range(199)))  # fmt: skip
     file = written(tmp_path / "c", KEY, verdict="inconclusive", tables=tables, checks=checks)
     shown = relight("verify", file, "--key", KEY.public).stdout
     assert "300 inconclusive" in shown
     assert "shop.t0: not in the log" in shown
-    assert "and 290 more" in shown
+    assert "and 489 more" in shown, "each doubt once, and each thing that was not looked at"
     assert len(shown.splitlines()) <= 30
 
 

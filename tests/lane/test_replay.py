@@ -18,7 +18,7 @@ from relight.lane.lane_progress import Fence, Position
 from relight.lane.writers import MOST_CONNECTIONS, lock_name
 from relight.server.schema import read_tables
 from relight.server.session import Session
-from relight.steps.validate import count_rows, doubt_silent_cascades
+from relight.verify.counting import count_rows, doubt_silent_cascades
 from tests.support.replaying import contents, copy_of, logs_of, split_logs, start_log
 from tests.support.servers import Servers
 

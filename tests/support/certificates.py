@@ -24,12 +24,14 @@ TRUSTED = {KEY.public}
 
 
 def table(verdict: str = "match", **more: Any) -> TableVerdict:
-    known = {"database": "shop", "table": "orders", "expected": 12, "counted": 12, "inserted": 3, "deleted": 1}
+    known = {"database": "shop", "table": "orders", "expected": 12, "counted": 12, "inserted": 3, "deleted": 1,
+             "compared": 12}  # fmt: skip
     return TableVerdict.model_validate({**known, "verdict": verdict, "reason": "as logged", **more})
 
 
 def check(verdict: str = "match", **more: Any) -> CheckResult:
-    known = {"check": "rows", "on": "shop", "checked": 12, "findings": ("one note",), "seconds": 0.25}
+    known = {"check": "rows", "on": "shop", "checked": 12, "findings": ("one note",), "notes": ("a view",),
+             "seconds": 0.25}  # fmt: skip
     return CheckResult.model_validate({**known, "verdict": verdict, **more})
 
 

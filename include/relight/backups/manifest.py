@@ -85,6 +85,21 @@ class Event(Value):
     enabled_on_source: bool
 
 
+class Definition(Value):
+    """What an object was defined as: ``SHOW CREATE``, but for what a copy changes by itself; of an account a hash."""
+
+    kind: str
+    """``database``, ``table``, ``view``, ``procedure``, ``function``, ``trigger``, ``event``, ``account``."""
+    database: str
+    name: str
+    text: str
+
+    @property
+    def full_name(self) -> str:
+        """``database.name``, or the name of what belongs to no database."""
+        return f"{self.database}.{self.name}" if self.database and self.kind != "database" else self.name
+
+
 class SnapshotManifest(Value):
     """One full backup that has booted."""
 
@@ -102,6 +117,8 @@ class SnapshotManifest(Value):
     """Application databases, with or without tables."""
     tables: tuple[Table, ...]
     events: tuple[Event, ...] = ()
+    definitions: tuple[Definition, ...] = ()
+    """Of everything but tables, whose definitions stand with them; empty in what an older version took."""
     files: tuple[tuple[str, int], ...]
     """Every data file and its size, empty ones included."""
     directories: tuple[str, ...]

@@ -139,6 +139,7 @@ def _facts(signed: SignedCertificate) -> list[tuple[str, str]]:
         ("restored to", f"{_text(one.reaches)} ({one.target}), {one.data_loss_window_s:.1f} s are lost"),
         ("from", f"{one.snapshot_id}, {len(one.objects):,} objects"),
         ("tables", ", ".join(f"{tables[verdict]:,} {verdict}" for verdict in sorted(tables)) or "none"),
+        ("compared", f"{sum(table.compared for table in one.tables):,} rows with what the log says, column by column"),
         ("took", f"{one.restore_seconds:.1f} s to restore, {one.verification_seconds:.1f} s to check"),
         ("approved by", f"{one.approved_by}: {one.approval_reason}" if one.approved_by else "nobody had to"),
         ("valid until", _text(one.expires_at)),
@@ -162,9 +163,13 @@ def _check_rows(checks: Iterable[CheckResult]) -> list[list[str]]:
 
 
 def _doubts(certificate: Certificate) -> list[str]:
-    """What is inconclusive, as far as it fits."""
+    """What is inconclusive and what was not looked at, as far as it fits."""
     found = [f"{t.database}.{t.table}: {t.reason}" for t in certificate.tables if t.verdict == "inconclusive"]
-    found += [f"{one.check} {one.on}: {text}" for one in certificate.checks for text in one.findings]
+    known = set(found)  # the check of row counts repeats them
+    for one in certificate.checks:
+        found += [f"{one.check} {one.on}: {text}" for text in one.findings if text not in known]
+    for one in certificate.checks:
+        found += [f"{one.check} {one.on}: {text}" for text in one.notes]
     more = len(found) - _SHOWN
     return found[:_SHOWN] + ([f"and {more:,} more; --json lists all"] if more > 0 else [])
 

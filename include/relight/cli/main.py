@@ -16,7 +16,8 @@ from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
-from relight.steps.validate import judge, validate_database
+from relight.steps.judge import judge
+from relight.steps.validate import validate_database
 
 app = typer.Typer(
     name="relight", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

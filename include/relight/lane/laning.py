@@ -17,6 +17,7 @@ from relight.backups.manifest import SnapshotManifest, Tie
 from relight.gtid import GtidSet
 from relight.lane.writers import MOST_CONNECTIONS
 from relight.run_files import Lane, LaneGroup, Lanes, SplitResult
+from relight.server.schema import SYSTEM_DATABASES
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make_lanes(
     for content in contents:
         end = end | content.taken
     return Lanes(
-        lanes=lanes, groups=make_groups(lanes, shard, most_groups), databases=tuple(sorted(known - {"mysql"})),
+        lanes=lanes, groups=make_groups(lanes, shard, most_groups), databases=tuple(sorted(known - SYSTEM_DATABASES)),
         end_gtids=end, segments=len(contents), transactions=sum(c.transactions for c in contents),
         log_bytes=sum(c.log_bytes for c in contents),
     )  # fmt: skip

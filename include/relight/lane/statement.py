@@ -55,6 +55,17 @@ def effect_of(sql: str, database: str) -> Effect:
     return Effect(frozenset(n for n in names if n), operations)
 
 
+def words_of(sql: str) -> frozenset[str]:
+    """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
+
+    Of a statement that cannot be read they are told apart by what cannot be part of a plain name.
+    """
+    try:
+        return frozenset(token.text.lower() for token in _tokens(sql))
+    except TokenError:
+        return frozenset(re.findall(r"[\w$]+", sql.lower()))
+
+
 def _tokens(sql: str) -> list[Token]:
     """Tokens of a statement. sqlglot keeps the rest of some statements (RENAME, CALL) as one text."""
     tokens = MySQL().tokenize(_VERSION_COMMENT.sub(r" \1 ", sql))

@@ -40,3 +40,9 @@ def built_by(datadir: Path, run_id: str) -> bool:
     """Whether this very run has built the directory."""
     mark = read_mark(datadir)
     return mark is not None and mark.run_id == run_id
+
+
+def is_promoted_by(datadir: Path, run_id: str) -> bool:
+    """Whether this run's server is open already: applications write to it."""
+    mark = read_mark(datadir)
+    return mark is not None and mark.run_id == run_id and mark.state == "promoted"

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from relight.backups.manifest import Event, Extent, Part, SnapshotManifest, Table, Value
+from relight.backups.manifest import Definition, Event, Extent, Part, SnapshotManifest, Table, Value
 from relight.backups.packing import pack, part_keys, upload_part
 from relight.errors import ServerUnreachable, StatementFailed
 from relight.fleet import Shard
 from relight.gtid import GtidSet
-from relight.server import schema
+from relight.server import definitions, schema
 from relight.server.local_copy import local_copy
 from relight.server.scratch import scratch_boot
 from relight.server.session import Session, connect
@@ -62,6 +62,7 @@ class _Booted:
     databases: tuple[str, ...]
     tables: tuple[Table, ...]
     events: tuple[Event, ...]
+    definitions: tuple[Definition, ...]
     notes: tuple[str, ...]
 
 
@@ -112,10 +113,17 @@ def _read(site: Site, shard: Shard, scratch: Session) -> _Booted:
     tables = schema.read_tables(scratch, lambda _: site.progress.advance(label, 1))
     scratch.run(_forget_source_statement(str(scratch.value("SELECT VERSION()"))))
     events, notes = _events(site, shard, schema.event_status(scratch))
+    databases = schema.databases(scratch)
     return _Booted(
-        gtids=GtidSet.parse(str(scratch.value("SELECT @@GLOBAL.gtid_executed"))),
-        databases=schema.databases(scratch), tables=tables, events=events, notes=notes,
+        gtids=GtidSet.parse(str(scratch.value("SELECT @@GLOBAL.gtid_executed"))), databases=databases, tables=tables,
+        events=events, definitions=_definitions(scratch, databases), notes=notes,
     )  # fmt: skip
+
+
+def _definitions(scratch: Session, databases: tuple[str, ...]) -> tuple[Definition, ...]:
+    """Of everything but tables, which have theirs with them."""
+    inside = (one for database in databases for one in definitions.of_database(scratch, database))
+    return (*(one for one in inside if one.kind != "table"), *definitions.of_accounts(scratch))
 
 
 def _forget_source_statement(version: str) -> str:
@@ -151,8 +159,8 @@ def _upload(site: Site, shard: Shard, copy: Path, origin: _Origin, booted: _Boot
     return SnapshotManifest(
         id=snapshot, shard=shard.name, server_uuid=origin.server_uuid, server_name=shard.backup_server.name,
         mysql_version=origin.mysql_version, taken_at=origin.taken_at, gtids=booted.gtids, databases=booted.databases,
-        tables=booted.tables, events=booted.events, files=files, directories=directories, parts=parts,
-        data_bytes=data_bytes, stored_bytes=sum(part.size for part in parts),
+        tables=booted.tables, events=booted.events, definitions=booted.definitions, files=files,
+        directories=directories, parts=parts, data_bytes=data_bytes, stored_bytes=sum(part.size for part in parts),
     )  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""Row content: rows as they were last written, read back and compared column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relight.errors import CorruptEvent
+from relight.lane.lane_progress import Position
+from relight.server.session import Session, quoted
+from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, of_server, readable
+from relight.verify.decoding import Decoder, Row
+from relight.verify.images import Image
+
+_AT_ONCE = 200
+_MOST_SHOWN = 5
+
+Named = Callable[[Position], str]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table's rows: how many were compared (``whole``: all that the log has touched), how many differ, the first
+    of them in words, and of how many something could not be told."""
+
+    rows: int
+    whole: bool
+    wrong: int
+    differences: tuple[str, ...]
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A row as it must be; ``there``: whether it must be there at all."""
+
+    row: Row
+    there: bool
+    at: Position
+
+
+def compare_rows(
+    session: Session, database: str, table: str, shape: Shape, images: Sequence[Image], *, whole: bool, named: Named
+) -> Compared:
+    """Read the rows back by primary key. The session's time zone must be UTC.
+
+    :param named: what the transaction at a position is called.
+    """
+    columns = shape.columns
+    wanted, undecoded = _wanted(columns, images)
+    found: list[str] = []
+    wrong, unreadable = 0, undecoded
+    for some in _portions(wanted):
+        rows, asked = _read(session, database, table, shape, some)
+        unreadable += len(some) - len(asked)
+        for one in asked:
+            differs, unsure = _difference(shape, one, rows.get(_key(shape, one.row)))
+            unreadable += unsure
+            wrong += bool(differs)
+            if differs and len(found) < _MOST_SHOWN:
+                found.append(
+                    f"{database}.{table} {_where(shape, one.row)}: {differs} (last written by {named(one.at)})"
+                )
+    return Compared(len(images), whole, wrong, tuple(found), unreadable)
+
+
+def _wanted(columns: Sequence[Column], images: Sequence[Image]) -> tuple[list[_Wanted], int]:
+    decoders: dict[bytes, Decoder] = {}
+    decoded: dict[int, list[tuple[Row, bool]]] = {}
+    wanted, failed = [], 0
+    for image in images:
+        if image.table.event not in decoders:
+            decoders[image.table.event] = Decoder(image.table, columns)
+        try:
+            if id(image.event) not in decoded:
+                decoded[id(image.event)] = decoders[image.table.event].images(image.event)
+        except CorruptEvent:
+            failed += 1
+            continue
+        row, there = decoded[id(image.event)][image.index]
+        wanted.append(_Wanted(row, there, image.at))
+    return wanted, failed
+
+
+def _portions(wanted: Sequence[_Wanted]) -> Iterator[Sequence[_Wanted]]:
+    for first in range(0, len(wanted), _AT_ONCE):
+        yield wanted[first : first + _AT_ONCE]
+
+
+def _read(
+    session: Session, database: str, table: str, shape: Shape, wanted: Sequence[_Wanted]
+) -> tuple[dict[Row, Row], list[_Wanted]]:  # fmt: skip
+    """The rows by their keys, and which of them could be asked for."""
+    keys, asked = [], []
+    for one in wanted:
+        literals = [literal(shape.columns[column], one.row[column]) for column in shape.key]
+        if all(text is not None for text in literals):
+            keys.append("(" + ", ".join(str(text) for text in literals) + ")")
+            asked.append(one)
+    if not keys:
+        return {}, []
+    names = ", ".join(quoted(shape.columns[column].name) for column in shape.key)
+    rows = session.rows(
+        f"SELECT {', '.join(expression(column) for column in shape.columns)} FROM {quoted(database, table)}"
+        f" WHERE ({names}) IN ({', '.join(keys)})".replace("%", "%%")
+    )
+    formed = [
+        tuple(of_server(column, value) for column, value in zip(shape.columns, row, strict=True)) for row in rows
+    ]  # fmt: skip
+    return {_key(shape, row): row for row in formed}, asked
+
+
+def _key(shape: Shape, row: Row) -> Row:
+    return tuple(row[column] for column in shape.key)
+
+
+def _difference(shape: Shape, wanted: _Wanted, found: Row | None) -> tuple[str, int]:
+    """What is wrong, in words, and whether something could not be compared."""
+    if not wanted.there:
+        return ("it is there, although it was deleted" if found is not None else ""), 0
+    if found is None:
+        return "it is missing", 0
+    wrong, unsure = [], 0
+    for column, expected, value in zip(shape.columns, wanted.row, found, strict=True):
+        if expected is UNREADABLE or value is UNREADABLE:
+            unsure = 1
+        elif expected != value:
+            wrong.append(
+                f"{column.name} is {readable(column, value)} and should be {readable(column, expected)}"
+            )  # fmt: skip
+    return "; ".join(wrong), unsure
+
+
+def _where(shape: Shape, row: Row) -> str:
+    parts: list[Any] = [
+        f"{shape.columns[column].name}={readable(shape.columns[column], row[column])}" for column in shape.key
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,166 @@
+"""Everything that is proved of one database. This module tells the story of a verification.
+
+Rows are counted and compared with what snapshot and log say; then the tables' definitions, and what must hold of any
+table. Each check looks for itself, on one consistent view, and goes on where another has found something.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from relight.accounting import Expected, TableName
+from relight.backups.manifest import Definition, ForeignKey
+from relight.lane.lane_progress import Position
+from relight.lane.segments import LaneSegment
+from relight.run_files import CheckResult, TableVerdict, Verdict
+from relight.server import definitions
+from relight.server.session import Session
+from relight.verify.columns import Shape, read_shapes
+from relight.verify.content import Compared, compare_rows
+from relight.verify.counting import compare, count_rows
+from relight.verify.definitions import compare_definitions
+from relight.verify.integrity import damaged_tables, low_counters, orphans
+from relight.verify.log_images import LogImages, read_images
+
+ROW_COUNTS, ROW_CONTENT, DEFINITIONS, DAMAGE, COUNTERS, FOREIGN_KEYS = (
+    "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys",
+)  # fmt: skip
+_INTEGRITY: Mapping[str, tuple[Callable[[Session, str], tuple[int, list[str]]], Verdict]] = {
+    DAMAGE: (damaged_tables, "mismatch"),
+    COUNTERS: (low_counters, "mismatch"),
+    # The lost source may have had such rows itself.
+    FOREIGN_KEYS: (orphans, "inconclusive"),
+}
+_ACTIONS = frozenset({"CASCADE", "SET NULL"})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What snapshot and log say of a database: rows of its tables, what was defined in it (None: the snapshot was
+    taken by a version that did not ask), and the segments of its lane. ``seed`` draws the sample of rows."""
+
+    database: str
+    expected: Mapping[TableName, Expected]
+    definitions: tuple[Definition, ...] | None
+    foreign_keys: Mapping[str, tuple[ForeignKey, ...]]
+    segments: tuple[LaneSegment, ...]
+    seed: int
+
+    @property
+    def cascading(self) -> frozenset[str]:
+        """Tables whose rows are changed by changes of others."""
+        return frozenset(
+            table for table, keys in self.foreign_keys.items()
+            if any({key.on_delete, key.on_update} & _ACTIONS for key in keys)
+        )  # fmt: skip
+
+
+def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict], list[CheckResult]]:
+    """Look at everything; nothing is raised for what is found."""
+    _prepare(session)
+    shapes = read_shapes(session, claim.database)
+    checks = []
+    began = time.monotonic()
+    verdicts = compare(claim.expected, count_rows(session, claim.database))
+    checks.append(_counted(claim, verdicts, began))
+    began = time.monotonic()
+    log = read_images(claim.segments, claim.database, shapes, claim.cascading, claim.seed)
+    compared = _compare_rows(session, claim, shapes, log)
+    verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
+    checks.append(_content(claim, compared, log, began))
+    session.run("COMMIT")
+    checks.append(_structure(session, claim, log))
+    for check, (look, bad) in _INTEGRITY.items():
+        began = time.monotonic()
+        checked, found = look(session, claim.database)
+        checks.append(_result(check, claim.database, checked, found, began, bad=bad))
+    return verdicts, checks
+
+
+def _prepare(session: Session) -> None:
+    """One view of all tables; what is read does not depend on how the server is set up."""
+    session.run("SET SESSION time_zone = '+00:00', sql_mode = ''")
+    session.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+
+def _counted(claim: Claim, verdicts: Iterable[TableVerdict], began: float) -> CheckResult:
+    verdicts = list(verdicts)
+    wrong = [f"{v.database}.{v.table}: {v.reason}" for v in verdicts if v.verdict == "mismatch"]
+    unsure = [f"{v.database}.{v.table}: {v.reason}" for v in verdicts if v.verdict == "inconclusive"]
+    verdict: Verdict = "mismatch" if wrong else "inconclusive" if unsure else "match"
+    return CheckResult(
+        check=ROW_COUNTS, verdict=verdict, on=claim.database, checked=len(verdicts), findings=(*wrong, *unsure),
+        seconds=_since(began),
+    )  # fmt: skip
+
+
+def _compare_rows(
+    session: Session, claim: Claim, shapes: Mapping[str, Shape], log: LogImages
+) -> dict[str, Compared]:  # fmt: skip
+    def named(position: Position) -> str:
+        return log.names[position.segment].names.of(position.transaction)
+
+    return {
+        table: compare_rows(session, claim.database, table, shapes[table], images, whole=whole, named=named)
+        for table, images, whole in log.images.tables()
+        if claim.expected.get((claim.database, table), Expected(rows=None)).rows is not None
+    }
+
+
+def _with_content(verdict: TableVerdict, compared: Compared | None) -> TableVerdict:
+    if compared is None:
+        return verdict
+    found = verdict.model_copy(update={"compared": compared.rows})
+    if not compared.wrong:
+        return found
+    reason = f"{compared.wrong} of {compared.rows} rows that were compared are not what the log says"
+    return found.model_copy(
+        update={"verdict": "mismatch", "reason": "; ".join(filter(None, [verdict.reason, reason]))}
+    )  # fmt: skip
+
+
+def _content(claim: Claim, compared: Mapping[str, Compared], log: LogImages, began: float) -> CheckResult:
+    found = [text for one in compared.values() for text in one.differences]
+    because: dict[str, list[str]] = {}
+    for table, reason in sorted(log.reasons.items()):
+        because.setdefault(reason, []).append(table)
+    notes = [f"not compared, {reason}: {claim.database}.{', '.join(tables)}" for reason, tables in because.items()]
+    notes += [
+        f"{claim.database}.{table}: of {one.unreadable} rows not every value can be told"
+        for table, one in compared.items() if one.unreadable
+    ]  # fmt: skip
+    return _result(
+        ROW_CONTENT, claim.database, sum(one.rows for one in compared.values()), found, began, notes=notes
+    )  # fmt: skip
+
+
+def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
+    began = time.monotonic()
+    if claim.definitions is None:
+        note = "the snapshot was taken by a version that kept only tables"
+        return _result(DEFINITIONS, claim.database, 0, [], began, notes=[note])
+    exists = session.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", claim.database)
+    found = definitions.of_database(session, claim.database) if exists else ()
+    structure = compare_definitions(claim.definitions, found, log.words)
+    notes = ["not compared, changed by statements of the log: " + ", ".join(structure.changed)] * bool(
+        structure.changed
+    )
+    return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=notes)
+
+
+def _result(
+    check: str, on: str, checked: int, found: Iterable[str], began: float, *, notes: Iterable[str] = (),
+    bad: Verdict = "mismatch",
+) -> CheckResult:  # fmt: skip
+    findings = tuple(found)
+    return CheckResult(
+        check=check, verdict=bad if findings else "match", on=on, checked=checked, findings=findings,
+        notes=tuple(notes), seconds=_since(began),
+    )  # fmt: skip
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)

@@ -1,0 +1,116 @@
+"""Reads, from the streams of a run, which rows of a database the log wrote last, and forgets what it cannot be
+sure of: rows before a change of their table's definition, or before a statement that may have touched any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from relight.binlog import format as f
+from relight.binlog.query import read_query
+from relight.binlog.reader import Event
+from relight.lane.segments import LaneSegment
+from relight.lane.statement import words_of
+from relight.lane.stream import Piece, Rows, StreamReader, chunks
+from relight.verify.columns import Shape
+from relight.verify.images import LastImages
+
+_ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|LOAD|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|WITH)\b", re.IGNORECASE)
+
+
+@dataclass
+class LogImages:
+    """The sample of a database, and why tables have none."""
+
+    images: LastImages
+    names: dict[int, LaneSegment] = field(default_factory=dict)
+    """By number of the segment: what can tell the names of its transactions."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    words: set[str] = field(default_factory=set)
+    """Every word of every statement that changed a definition."""
+
+
+def read_images(
+    segments: Iterable[LaneSegment], database: str, shapes: Mapping[str, Shape], cascading: Collection[str], seed: int
+) -> LogImages:
+    """Go through the whole lane of a database.
+
+    :param segments: in their order; of every database of the lane, since a statement lies in the stream of one only.
+    :param cascading: tables whose foreign keys change rows by themselves.
+    """
+    found = LogImages(LastImages(seed))
+    reader = _Reader(found, database, shapes, cascading)
+    for segment in segments:
+        found.names[segment.number] = segment
+        for chunk in chunks([StreamReader(file) for file in segment.files]) if segment.files else ():
+            for rows in chunk.rows:
+                reader.take(rows, segment.number)
+            for piece in chunk.pieces:
+                reader.stand_alone(piece)
+    for table in found.reasons:
+        found.images.forget(table)
+    return found
+
+
+class _Reader:
+    def __init__(
+        self, found: LogImages, database: str, shapes: Mapping[str, Shape], cascading: Collection[str]
+    ) -> None:
+        self._found = found
+        self._database = database
+        self._shapes = shapes
+        self._cascading = cascading
+
+    def take(self, rows: Rows, segment: int) -> None:
+        if not rows.cascades_logged:
+            for table in self._cascading:
+                self._found.reasons[table] = "foreign keys change rows, which this source does not log"
+        database, table = rows.table.name
+        if database != self._database or not rows.ends.size or table not in self._shapes:
+            return
+        shape = self._shapes[table]
+        if not shape.key:
+            self._found.reasons[table] = "no primary key, so no row can be told from another"
+        elif not rows.full:
+            self._found.reasons[table] = "row images in the log leave columns out"
+        elif len(rows.table.map.widths) != len(shape.columns):
+            self._found.images.forget(table)  # the table of that time: it was altered since
+        else:
+            self._found.images.take(rows, shape.key, segment)
+
+    def stand_alone(self, piece: Piece) -> None:
+        """A transaction with statements: rows before it may have been changed by it."""
+        for database, table in piece.tables:
+            if database == self._database:
+                self._found.images.forget(table)
+        if not piece.statement or piece.xa:
+            return
+        words = _words(piece)
+        self._found.words |= words
+        if not piece.fence:
+            self._found.images.forget_all()  # a statement changes rows through triggers and functions, too
+            return
+        for table in self._shapes:
+            if table.lower() in words:
+                self._found.images.forget(table)
+
+
+def changing_words(segments: Iterable[LaneSegment]) -> set[str]:
+    """Every word of every statement of a lane that changes definitions or accounts, in small letters."""
+    return {
+        word for segment in segments if segment.files
+        for chunk in chunks([StreamReader(file) for file in segment.files])
+        for piece in chunk.pieces if piece.statement and not piece.xa
+        for word in _words(piece)
+    }  # fmt: skip
+
+
+def _words(piece: Piece) -> set[str]:
+    """Of the statements that may change a definition. Some are part of a transaction: CREATE TABLE ... SELECT."""
+    texts = (_sql(event) for event in piece.events if event[4] == f.QUERY)
+    return {word for text in texts if not _ROWS_ONLY.match(text) for word in words_of(text)}
+
+
+def _sql(event: bytes) -> str:
+    return read_query(Event(0, event[4], 0, 0, event)).sql

@@ -1,0 +1,62 @@
+"""Lets a replayed server be verified without a store or a run in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relight.accounting import Expected, TableName, expected_rows
+from relight.backups.manifest import Definition, Table
+from relight.lane import lane_progress
+from relight.lane.segments import lane_segment
+from relight.run_files import CheckResult, TableVerdict
+from relight.server import definitions
+from relight.server.schema import SYSTEM_DATABASES, databases
+from relight.server.session import Session, connect
+from relight.verify.counting import doubt_silent_cascades
+from relight.verify.database import Claim, verify_database
+from tests.support.replaying import Replayed
+
+
+def base_definitions(session: Session) -> tuple[Definition, ...]:
+    """What is defined in all databases."""
+    return tuple(one for database in databases(session) for one in definitions.of_database(session, database))
+
+
+def claim_of(
+    replayed: Replayed, database: str, tables: Sequence[Table], base: Sequence[Definition], *, seed: int = 1
+) -> Claim:
+    """What log and base say of a database."""
+    together = next((lane.databases for lane in replayed.lanes.lanes if database in lane.databases), ())
+    return Claim(
+        database=database,
+        expected={name: one for name, one in expected_of(replayed, tables).items() if name[0] == database},
+        definitions=tuple(one for one in base if one.database == database),
+        foreign_keys={table.name: table.foreign_keys for table in tables if table.database == database},
+        segments=tuple(
+            lane_segment(replayed.folder / str(split.number), split, together) for split in replayed.splits
+        ),
+        seed=seed,
+    )  # fmt: skip
+
+
+def expected_of(replayed: Replayed, tables: Sequence[Table]) -> dict[TableName, Expected]:
+    """How many rows there must be, as accounting has it."""
+    counted = {(table.database, table.name): table.rows for table in tables}
+    expected = expected_rows(counted, [o for split in replayed.splits for o in split.operations])
+    silent = {name for split in replayed.splits for name in split.silent_cascades}
+    return doubt_silent_cascades(expected, tables, silent)
+
+
+def prove(
+    replayed: Replayed, tables: Sequence[Table], base: Sequence[Definition], *, seed: int = 1
+) -> tuple[list[TableVerdict], list[CheckResult]]:
+    """Verify every database that the server, the base or the log knows."""
+    verdicts: list[TableVerdict] = []
+    checks: list[CheckResult] = []
+    with connect(replayed.server, replayed.admin) as session:
+        names = {*databases(session), *(one.database for one in base), *(n for n, _ in expected_of(replayed, tables))}
+        for database in sorted(names - {lane_progress.DATABASE, *SYSTEM_DATABASES}):
+            found = verify_database(session, claim_of(replayed, database, tables, base, seed=seed))
+            verdicts += found[0]
+            checks += found[1]
+    return verdicts, checks
