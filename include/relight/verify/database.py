@@ -145,10 +145,7 @@ def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
     exists = session.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", claim.database)
     found = definitions.of_database(session, claim.database) if exists else ()
     structure = compare_definitions(claim.definitions, found, log.words)
-    notes = ["not compared, changed by statements of the log: " + ", ".join(structure.changed)] * bool(
-        structure.changed
-    )
-    return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=notes)
+    return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=structure.notes)
 
 
 def _result(

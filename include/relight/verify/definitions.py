@@ -22,6 +22,11 @@ class Structure:
     findings: tuple[str, ...]
     changed: tuple[str, ...]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was not compared, in a sentence."""
+        return ["not compared, changed by statements of the log: " + ", ".join(self.changed)] if self.changed else []
+
 
 def compare_definitions(
     expected: Iterable[Definition], found: Iterable[Definition], words: Collection[str]
