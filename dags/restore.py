@@ -20,6 +20,7 @@ not included: just before a `DROP TABLE`); `position` (of a binary log file, as 
 | `guard` | the server shows signs of life: find out who is using it |
 | `restore_snapshot`, `split`, `replay` | retried by themselves where that can help; clearing one is always safe |
 | `validate`, `judge` | the data are not what the logs say: the server stays closed; the report has the table |
+| `certify` | there is no key to sign with: create the Connection `relight_certificate` |
 | `promote` | the server stays closed: its log says what is in the way |
 | `replicas` | the shard is open and takes writes; only this replica is missing. Clear it |
 | `watcher` | it fails when any other task did; look there |
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import accept_param, mode_param, shard_param, skip_param, target_params
+from relight_airflow.request import approval_params, mode_param, shard_param, skip_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
 with DAG(
@@ -46,7 +47,7 @@ with DAG(
         **target_params(),
         "mode": mode_param(),
         "skip_gtids": skip_param(),
-        "accept_inconclusive": accept_param(),
+        **approval_params(),
     },
     tags=["relight", "restore"],
     max_active_runs=16,

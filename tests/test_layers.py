@@ -38,9 +38,11 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "fleet", "credentials", "backups", "run_files"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     # Steps, and the story that they make.
+    "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "steps": {"errors", "gtid", "fleet", "credentials", "accounting", "site", "run_files", "splitting",
-              "backups", "planning", "store", "server", "lane", "verify"},
+              "backups", "planning", "store", "server", "lane", "verify",
+              "certificate", "proof"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.

@@ -7,19 +7,23 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from relight.errors import GuardRefused, ObjectCorrupt, PromotionRefused, ValidationFailed
+from relight.certificate.document import Certificate, SignedCertificate
+from relight.certificate.signing import SigningKey
+from relight.errors import CertificateRefused, GuardRefused, ObjectCorrupt, PromotionRefused, ValidationFailed
 from relight.fleet import Server
 from relight.planning.target import Target
 from relight.recover import recover
-from relight.run_files import load_verdicts
+from relight.run_files import certificate_path, load_verdicts
 from relight.server import mysqld
 from relight.server.session import Session
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
+from relight.steps.certify import certify
 from relight.steps.judge import judge
 from relight.steps.lanes import plan_lanes
 from relight.steps.plan import plan_run
@@ -207,6 +211,94 @@ def test_missing_rows_are_found_and_the_server_stays_closed(servers: Servers, lo
     assert [(v.table, v.expected, v.counted) for v in bad] == [("heap", 100, 99)]
 
 
+def test_a_value_that_is_not_what_the_log_says_keeps_the_server_closed(servers: Servers, lost: Lost) -> None:
+    run = lost.run()
+    _rebuild_only(lost.site, run)
+    with servers.connect(lost.source) as session:
+        session.run("SET SESSION sql_log_bin = 0")
+        session.run("UPDATE a.t SET doc = JSON_SET(doc, '$.n', -1) ORDER BY id DESC LIMIT 1")
+    validate_database(lost.site, run, "a")
+    with pytest.raises(
+        ValidationFailed, match=r'row content: a\.t id=\d+: doc is \{"n": -1\} and should be \{"n": \d+\}'
+    ):
+        judge(lost.site, run)
+    with pytest.raises(CertificateRefused, match="there is nothing to certify"):
+        certify(lost.site, run)
+    with pytest.raises(CertificateRefused, match="no certificate"):
+        promote(lost.site, run)
+
+
+def test_an_account_that_was_given_more_rights_is_found(servers: Servers, lost: Lost) -> None:
+    run = lost.run()
+    _rebuild_only(lost.site, run)
+    with servers.connect(lost.source) as session:
+        session.run("SET SESSION sql_log_bin = 0")
+        session.run("CREATE USER intruder@'%' IDENTIFIED BY 'x'")
+        session.run("GRANT ALL ON *.* TO replication@'%'")
+    with pytest.raises(ValidationFailed) as caught:
+        judge(lost.site, run)
+    assert "accounts: account intruder@% was not in the snapshot" in str(caught.value)
+    assert "accounts: account replication@% has another password, other attributes or other grants" in str(caught.value)
+
+
+def test_a_server_is_promoted_with_the_certificate_of_exactly_this_server_and_plan_alone(
+    servers: Servers, lost: Lost
+) -> None:
+    run = lost.run()
+    _rebuild_only(lost.site, run)
+    certify(lost.site, run)
+    path = certificate_path(run.folder(lost.site.fleet))
+    good = path.read_text()
+    signed = SignedCertificate.model_validate_json(good)
+    key = SigningKey.of(lost.site.credentials.login("certificate"))
+    past = datetime.now(UTC) - timedelta(hours=30)
+    bad = {
+        "changed after it was signed": good.replace('"data_loss_window_s": ', '"data_loss_window_s": 1'),
+        "its plan is": _signed_again(key, signed, plan_sha256="0" * 64),
+        "its server is": _signed_again(
+            key, signed, server={**signed.certificate.server.model_dump(), "server_uuid": "x"}
+        ),
+        "its run is": _signed_again(key, signed, run_id="another"),
+        "expired at": _signed_again(key, signed, issued_at=past, expires_at=past + timedelta(hours=24)),
+        "not trusted": _signed_again(SigningKey.new("stranger"), signed),
+    }
+    for why, file in bad.items():
+        path.write_text(file)
+        with pytest.raises(CertificateRefused, match=why):
+            promote(lost.site, run)
+        with servers.connect(lost.source) as session:
+            assert session.value("SELECT @@GLOBAL.offline_mode") == 1
+    path.write_text(good)
+    promote(lost.site, run)
+    with servers.connect(lost.source) as session:
+        assert session.value("SELECT @@GLOBAL.offline_mode") == 0
+    assert certify(lost.site, run).id == signed.certificate.id, "it is written once"
+
+
+def _signed_again(key: SigningKey, signed: SignedCertificate, **changed: object) -> str:
+    certificate = Certificate.model_validate({**signed.certificate.model_dump(), **changed})
+    return key.sign(certificate).decode()
+
+
+def test_a_certificate_holds_everything_that_somebody_signs_for(lost: Lost) -> None:
+    recover(lost.site, lost.run())
+    run = lost.run()
+    content = certificate_path(run.folder(lost.site.fleet)).read_bytes()
+    found = SignedCertificate.model_validate_json(content).certificate
+    assert (found.verdict, found.approved_by, found.mode) == ("match", "", "promote")
+    assert {t.table: t.verdict for t in found.tables} == {"t": "match", "heap": "match", "mark": "match"}
+    assert {c.check for c in found.checks} == {
+        "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys", "history", "lanes", "accounts"
+    }  # fmt: skip
+    stored = {o.key: o.size for o in lost.site.store.list("shard-1/")}
+    assert all(stored[o.key] == o.size for o in found.objects)
+    assert str(found.gtids) == lost.gtids
+    assert found.restore_seconds > 0
+    assert found.verification_seconds > 0
+    (key,) = [o.key for o in lost.site.store.list(f"{run.folder_key}/certificates/")]
+    assert lost.site.store.get(key) == content
+
+
 def test_a_transaction_that_the_rebuilt_server_ran_by_itself_is_found(servers: Servers, lost: Lost) -> None:
     run = lost.run()
     _rebuild_only(lost.site, run)
@@ -288,3 +380,4 @@ def _rebuild_only(site: Site, run: Run) -> None:
     from relight import recover as story
 
     story._rebuild(site, run, 2)
+    certificate_path(run.folder(site.fleet)).unlink()

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from relight.errors import LaneBlocked, RelightError
 from relight.site import Run, Site
+from relight.steps.certify import certify
 from relight.steps.inspect_target import inspect_target
 from relight.steps.judge import judge
 from relight.steps.lanes import LanesSummary, plan_lanes
@@ -37,6 +38,7 @@ STEPS = (
     replay_group,
     validate_database,
     judge,
+    certify,
     promote,
     rebuild_replica,
     tear_down,
@@ -75,6 +77,7 @@ def _rebuild(site: Site, run: Run, workers: int) -> None:
     splitting.result()
     _side_by_side(workers, lambda database: validate_database(site, run, database), lanes.databases)
     judge(site, run)
+    certify(site, run)
 
 
 def _back_into_service(site: Site, run: Run, workers: int) -> None:

@@ -47,6 +47,16 @@ class CheckResult(Value):
     seconds: float = 0.0
 
 
+class Judgement(Value):
+    """The whole shard."""
+
+    verdict: Verdict
+    tables: int
+    rows: int
+    inconclusive: tuple[str, ...]
+    gtids: GtidField
+
+
 class StreamInfo(Value):
     """One stream file of a split segment."""
 
@@ -192,6 +202,11 @@ def load_checks(run_folder: Path) -> list[CheckResult]:
 def judgement_path(run_folder: Path) -> Path:
     """The judgement; it exists only when promotion is allowed."""
     return run_folder / "judgement.json"
+
+
+def certificate_path(run_folder: Path) -> Path:
+    """The signed certificate; without one nothing is promoted."""
+    return run_folder / "certificate.json"
 
 
 def write_whole(path: Path, text: str) -> None:

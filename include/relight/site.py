@@ -42,8 +42,10 @@ class Run(Value):
     mode: Literal["promote", "rehearse"] = "promote"
     skip: GtidField = GtidSet()
     """Transactions to be left out."""
-    accept_inconclusive: bool = False
-    """Whether tables that the log cannot account for may be promoted: a person's decision."""
+    approved_by: str = ""
+    """Who decided that the shard may be promoted although something is inconclusive; empty: nobody did."""
+    approval_reason: str = ""
+    """Why."""
 
     @field_validator("run_id")
     @classmethod

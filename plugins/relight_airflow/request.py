@@ -81,13 +81,19 @@ def mode_param() -> Param:
     )  # fmt: skip
 
 
-def accept_param() -> Param:
-    """Whether doubt is enough to stop."""
-    return Param(
-        default=False, type="boolean", title="Promote although some tables cannot be accounted for",
-        description="Only after the report of an earlier run has said which tables and why. A table that is "
-        "wrong always stops the run.", section="Exceptions",
-    )  # fmt: skip
+def approval_params() -> dict[str, Param]:
+    """Who takes the responsibility where the proof leaves a doubt."""
+    return {
+        "approved_by": Param(
+            "", type="string", title="Promote although something is inconclusive: your name", section="Exceptions",
+            description="Only after the report of an earlier run has said what and why. It stands in the certificate. "
+            "What is wrong always stops the run.",
+        ),
+        "approval_reason": Param(
+            "", type="string", title="Why that is right", section="Exceptions",
+            description="Stands in the certificate beside the name.",
+        ),
+    }  # fmt: skip
 
 
 def read_request(
@@ -106,7 +112,8 @@ def read_request(
     target = read_target(str(params["target_kind"]), str(params["target_value"] or ""))
     run = Run.model_validate({
         "run_id": run_id, "shard": shard, "target": target, "mode": mode,
-        "skip": str(params.get("skip_gtids") or ""), "accept_inconclusive": params.get("accept_inconclusive", False),
+        "skip": str(params.get("skip_gtids") or ""), "approved_by": str(params.get("approved_by") or "").strip(),
+        "approval_reason": str(params.get("approval_reason") or "").strip(),
     })  # fmt: skip
     run.server(fleet)
     return run

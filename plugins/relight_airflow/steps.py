@@ -63,12 +63,13 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
+    certify = StepOperator(task_id="certify", step="relight.steps.certify.certify")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
-    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge)
+    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge, certify)
     chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
-    last = judge if only_rehearse else _promotion(after=judge)
+    last = certify if only_rehearse else _promotion(after=certify)
     # The step itself refuses what another run has built, so this may follow a failure.
     tear_down = StepOperator(
         task_id="tear_down", step="relight.steps.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT

@@ -125,7 +125,7 @@ def test_clean_up_does_not_turn_a_failed_run_green(bag: Any, dag_id: str) -> Non
     assert lenient == {"tear_down", "report"}
     assert lenient < leaf.upstream_task_ids
     # The strict chain reaches the watcher too, so that a failure anywhere in it does.
-    assert leaf.upstream_task_ids - lenient <= {"replicas", "judge"}
+    assert leaf.upstream_task_ids - lenient <= {"replicas", "certify"}
 
 
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])

@@ -22,7 +22,7 @@ def read(*, fleet: Any = fleet("shard-1", "shard-2"), mode: str | None = None, *
 
 def test_a_plain_request_is_a_run() -> None:
     run = read()
-    assert (run.shard, str(run.target), run.mode, run.accept_inconclusive) == ("shard-1", "latest", "promote", False)
+    assert (run.shard, str(run.target), run.mode, run.approved_by) == ("shard-1", "latest", "promote", "")
 
 
 def test_a_time_is_taken_with_its_zone() -> None:

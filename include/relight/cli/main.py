@@ -49,9 +49,10 @@ def restore(
     skip_gtid: Annotated[
         list[str] | None, typer.Option(help="Leave this transaction out, if nothing builds on it. May be repeated.")
     ] = None,
-    accept_inconclusive: Annotated[
-        bool, typer.Option("--accept-inconclusive", help="Promote although the log cannot account for some tables.")
-    ] = False,
+    approved_by: Annotated[
+        str, typer.Option(help="Your name, to promote although something is inconclusive. The certificate says so.")
+    ] = "",
+    approval_reason: Annotated[str, typer.Option(help="Why that is right.")] = "",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Lanes replayed side by side.")] = 4,
     fleet: FleetOption = None,
     as_json: JsonOption = False,
@@ -61,7 +62,8 @@ def restore(
         site.fleet.shard(shard)
         run = Run(
             run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
-            mode=mode, accept_inconclusive=accept_inconclusive, skip=GtidSet.parse(",".join(skip_gtid or ())),
+            mode=mode, approved_by=approved_by, approval_reason=approval_reason,
+            skip=GtidSet.parse(",".join(skip_gtid or ())),
         )  # fmt: skip
         site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
         report = recover(site, run, workers=workers)

@@ -29,8 +29,8 @@ from relight.steps.report import Report
 
 _WRITES = 4000
 """Commits per shard before the full backup, between it and each shipping of logs, and after the last one."""
-_STEPS_SHOWN = ("plan", "guard", "restore_snapshot", "split", "plan_lanes", "replay", "validate", "judge", "promote",
-                "replicas", "report")  # fmt: skip
+_STEPS_SHOWN = ("plan", "guard", "restore_snapshot", "split", "plan_lanes", "replay", "validate", "judge", "certify",
+                "promote", "replicas", "report")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class DemoResult:
     login: tuple[str, str]
     run_page: str
     report_page: str
+    certificate: str
+    """The file."""
 
 
 def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) -> DemoResult:
@@ -75,6 +77,7 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     return DemoResult(
         report=report[0], ledger=verdict, lost_commits=verdict.beyond, seconds_to_restore=seconds, url=client.url,
         login=airflow.login, run_page=client.run_page("restore", run.run_id), report_page=report[1],
+        certificate=str(client.xcom("restore", run.run_id, "certify")["file"]),
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 from relight.accounting import xa_of
-from relight.backups.manifest import GtidField, Value
 from relight.errors import ValidationFailed
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
@@ -15,9 +14,11 @@ from relight.lane.standalone import SERVER_LANE
 from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
 from relight.run_files import (
     CheckResult,
+    Judgement,
     Lanes,
     TableVerdict,
     Verdict,
+    certificate_path,
     checks_path,
     judgement_path,
     load_checks,
@@ -40,16 +41,6 @@ HISTORY, LANES, ACCOUNTS = "history", "lanes", "accounts"
 _SERVER = "server"
 
 
-class Judgement(Value):
-    """The whole shard."""
-
-    verdict: Verdict
-    tables: int
-    rows: int
-    inconclusive: tuple[str, ...]
-    gtids: GtidField
-
-
 @step("judge")
 def judge(site: Site, run: Run) -> Judgement:
     """Decide from every verdict, every lane's position, the accounts and the GTID sets whether the shard is right.
@@ -61,6 +52,7 @@ def judge(site: Site, run: Run) -> Judgement:
         site.progress.say(f"{run.shard} was promoted by this run: the judgement from before stands")
         return Judgement.model_validate_json(judgement_path(folder).read_text(encoding="utf-8"))
     judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
+    certificate_path(folder).unlink(missing_ok=True)
     checks_path(folder, _SERVER).unlink(missing_ok=True)
     lanes, verdicts = load_lanes(folder), load_verdicts(folder)
     mine = _of_server(site, run, lanes)
@@ -68,14 +60,14 @@ def judge(site: Site, run: Run) -> Judgement:
     write_whole(checks_path(folder, _SERVER), "\n".join(check.model_dump_json() for check in mine))
     unsure = tuple(_told("inconclusive", verdicts, checks))
     problems = list(_told("mismatch", verdicts, checks))
-    if not run.accept_inconclusive:
+    if not run.approved_by:
         problems += [f"{text} (inconclusive)" for text in unsure]
     if problems:
         site.progress.say("\n".join(["what differs:", *(f"  {p}" for p in problems)]))
         raise ValidationFailed(
             f"{len(problems)} checks failed", on=run.shard, why="; ".join(problems[:10]),
-            hint="the server stays closed. What is inconclusive can be accepted with accept_inconclusive; "
-            "a mismatch cannot",
+            hint="the server stays closed. What is inconclusive a person can approve of (--approved-by, approved_by); "
+            "a mismatch nobody can",
         )  # fmt: skip
     judgement = Judgement(
         verdict="inconclusive" if unsure else "match", tables=len(verdicts),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from relight.backups.catalog import load_catalog
 from relight.backups.manifest import Value
+from relight.certificate.signing import SigningKey
 from relight.errors import ObjectExists, ObjectMissing, PlanError
 from relight.planning.plan import Plan, load_plan
 from relight.planning.resolve import make_plan
@@ -36,8 +37,9 @@ def plan_run(site: Site, run: Run) -> PlanSummary:
     """Make the run's plan and store it. Run again, the stored plan holds, whatever was backed up since.
 
     :raises PlanError: the target cannot be reached, or the run has a plan for another target.
-        ObjectMissing, ObjectCorrupt: what the plan needs is damaged.
+        ObjectMissing, ObjectCorrupt: what the plan needs is damaged. FleetError: there is no key to sign with.
     """
+    SigningKey.of(site.credentials.login("certificate"))  # nothing is promoted without: better known now than then
     plan = _stored(site, run) or _made(site, run)
     without = f" without {plan.skip}" if plan.skip else ""
     if (plan.target, plan.shard, plan.skip) != (run.target, run.shard, run.skip):

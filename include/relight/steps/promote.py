@@ -12,7 +12,8 @@ from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.lane.lane_progress import DATABASE
 from relight.planning.plan import load_plan, load_snapshot_manifest
-from relight.run_files import judgement_path, load_lanes
+from relight.proof import check_certificate
+from relight.run_files import load_lanes
 from relight.server import mysqld
 from relight.server.rebuilt import mark_path, read_mark, write_mark
 from relight.server.scheduled_events import enable_for_source
@@ -36,16 +37,19 @@ class Promotion(Value):
 def promote(site: Site, run: Run) -> Promotion:
     """Open the rebuilt server for applications.
 
-    :raises PromotionRefused: a rehearsal, no judgement, or the server is not what was judged.
+    :raises PromotionRefused: a rehearsal, or the server is not this run's. CertificateRefused: there is no certificate
+        that holds for exactly this server and plan.
     """
     server = run.server(site.fleet)
     folder = run.folder(site.fleet)
-    _refuse_what_was_not_proved(run, server, judged=judgement_path(folder).exists())
+    _refuse_what_is_not_meant(run, server)
     plan = load_plan(site.store, run)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
     history = load_lanes(folder).end_gtids
     enabled: list[str] = []
     if _state(server) == "restored":
+        with mysqld.start(server, site.admin) as session:
+            check_certificate(site, run, session)
         mysqld.write_closed_settings(server.datadir, loading=False)
         mysqld.stop(server, site.admin)
         # The log is emptied behind the restart: a server rolls back at its start what XA transactions have prepared
@@ -66,13 +70,11 @@ def promote(site: Site, run: Run) -> Promotion:
     )  # fmt: skip
 
 
-def _refuse_what_was_not_proved(run: Run, server: Server, *, judged: bool) -> None:
+def _refuse_what_is_not_meant(run: Run, server: Server) -> None:
     mark = read_mark(server.datadir)
     why = ""
     if run.mode == "rehearse":
         why = "this is a rehearsal"
-    elif not judged:
-        why = "the shard was not validated, or did not pass"
     elif mark is None or mark.run_id != run.run_id:
         why = f"{server.datadir} was not built by run {run.run_id}"
     if why:
