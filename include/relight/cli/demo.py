@@ -38,6 +38,8 @@ def show(result: DemoResult, out: Console) -> None:
         f"data-loss window    {report.data_loss_window_s:.1f} s: "
         f"{result.lost_commits:,} commits after the last shipped log"
     )
+    out.print(f"certificate         {result.certificate}: valid until {result.certificate_expires:%Y-%m-%d %H:%M} UTC")
+    out.print(f"                    relight certificate verify {result.certificate}")
     out.print(f"report              {result.report_page}")
     out.print(f"this run in the UI  {result.run_page}")
     out.print(f"Airflow             {result.url}  user {result.login[0]}, password {result.login[1]}")

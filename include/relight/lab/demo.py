@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from relight.backups.catalog import load_catalog
+from relight.certificate.signing import SigningKey, trusted_keys
+from relight.certificate.verifying import verify
 from relight.errors import LabError, RelightError
 from relight.fleet import Shard
 from relight.gtid import GtidSet
@@ -46,8 +49,9 @@ class DemoResult:
     login: tuple[str, str]
     run_page: str
     report_page: str
-    certificate: str
-    """The file."""
+    certificate: Path
+    """The file, which was checked."""
+    certificate_expires: datetime
 
 
 def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) -> DemoResult:
@@ -74,11 +78,17 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     _write_again(place, shard)
     verdict = _check(place, site, shard, shipped)
     report = _report(site, client, run)
+    certificate = Path(client.xcom("restore", run.run_id, "certify")["file"])
+    checked = verify(certificate.read_bytes(), _trusted(site), datetime.now(UTC))
     return DemoResult(
         report=report[0], ledger=verdict, lost_commits=verdict.beyond, seconds_to_restore=seconds, url=client.url,
         login=airflow.login, run_page=client.run_page("restore", run.run_id), report_page=report[1],
-        certificate=str(client.xcom("restore", run.run_id, "certify")["file"]),
+        certificate=certificate, certificate_expires=checked.expires_at,
     )  # fmt: skip
+
+
+def _trusted(site: Site) -> frozenset[str]:
+    return trusted_keys(site.fleet.certificates, SigningKey.of(site.credentials.login("certificate")))
 
 
 def _back_up_under_load(place: Place, site: Site, client: AirflowClient, progress: Progress) -> None:
