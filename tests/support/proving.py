@@ -31,11 +31,10 @@ def claim_of(
         database=database,
         expected={name: one for name, one in expected_of(replayed, tables).items() if name[0] == database},
         definitions=tuple(one for one in base if one.database == database),
-        foreign_keys={table.name: table.foreign_keys for table in tables if table.database == database},
         segments=tuple(
             lane_segment(replayed.folder / str(split.number), split, together) for split in replayed.splits
         ),
-        seed=seed,
+        seed=seed, alone=len(together) <= 1,
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def read_tables(session: Session, checked: Callable[[TableName], None]) -> tuple
     """
     # What SHOW CREATE TABLE prints must not depend on how this server happens to be set up.
     session.run("SET SESSION sql_mode = '', sql_quote_show_create = 1")
-    primary, unique, foreign = (_primary_keys(session), _unique_keys(session), _foreign_keys(session))
+    primary, unique, foreign = (_primary_keys(session), _unique_keys(session), foreign_keys(session))
     tables = []
     for table, engine in engines(session).items():
         _check(session, table)
@@ -122,7 +122,8 @@ def _index_columns(session: Session, which: str) -> dict[tuple[str, str, str], t
     return _grouped((database, table, index, number, column) for database, table, index, number, column in rows)
 
 
-def _foreign_keys(session: Session) -> dict[TableName, list[ForeignKey]]:
+def foreign_keys(session: Session) -> dict[TableName, list[ForeignKey]]:
+    """The foreign keys of every table that has some."""
     columns = _grouped(
         session.rows(
             "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME "

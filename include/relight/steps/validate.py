@@ -70,12 +70,12 @@ def _claim(site: Site, run: Run, database: str) -> Claim:
         database=database,
         expected={n: e for n, e in _expected(plan, snapshot, folder).items() if n[0] == database},
         definitions=definitions_of(snapshot, database),
-        foreign_keys={t.name: t.foreign_keys for t in snapshot.tables if t.database == database},
         segments=tuple(
             lane_segment(split_folder(folder, number), load_split(folder, number), together)
             for number in range(lanes.segments)
         ),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
+        alone=len(together) <= 1,
     )  # fmt: skip
 
 

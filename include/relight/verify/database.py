@@ -16,6 +16,7 @@ from relight.lane.lane_progress import Position
 from relight.lane.segments import LaneSegment
 from relight.run_files import CheckResult, TableVerdict, Verdict
 from relight.server import definitions
+from relight.server.schema import foreign_keys
 from relight.server.session import Session
 from relight.verify.columns import Shape, read_shapes
 from relight.verify.content import Compared, compare_rows
@@ -23,6 +24,7 @@ from relight.verify.counting import compare, count_rows
 from relight.verify.definitions import compare_definitions
 from relight.verify.integrity import damaged_tables, low_counters, orphans
 from relight.verify.log_images import LogImages, read_images
+from relight.verify.reach import Reach, cascading
 
 ROW_COUNTS, ROW_CONTENT, DEFINITIONS, DAMAGE, COUNTERS, FOREIGN_KEYS = (
     "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys",
@@ -33,7 +35,6 @@ _INTEGRITY: Mapping[str, tuple[Callable[[Session, str], tuple[int, list[str]]], 
     # The lost source may have had such rows itself.
     FOREIGN_KEYS: (orphans, "inconclusive"),
 }
-_ACTIONS = frozenset({"CASCADE", "SET NULL"})
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,10 @@ class Claim:
     database: str
     expected: Mapping[TableName, Expected]
     definitions: tuple[Definition, ...] | None
-    foreign_keys: Mapping[str, tuple[ForeignKey, ...]]
     segments: tuple[LaneSegment, ...]
     seed: int
-
-    @property
-    def cascading(self) -> frozenset[str]:
-        """Tables whose rows are changed by changes of others."""
-        return frozenset(
-            table for table, keys in self.foreign_keys.items()
-            if any({key.on_delete, key.on_update} & _ACTIONS for key in keys)
-        )  # fmt: skip
+    alone: bool = True
+    """Whether nothing of other databases is replayed together with it."""
 
 
 def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict], list[CheckResult]]:
@@ -66,7 +60,8 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     verdicts = compare(claim.expected, count_rows(session, claim.database))
     checks.append(_counted(claim, verdicts, began))
     began = time.monotonic()
-    log = read_images(claim.segments, claim.database, shapes, claim.cascading, claim.seed)
+    keys = {name[1]: its for name, its in foreign_keys(session).items() if name[0] == claim.database}
+    log = read_images(claim.segments, claim.database, shapes, cascading(keys), _reach(claim, shapes, keys), claim.seed)
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
     checks.append(_content(claim, compared, log, began))
@@ -84,6 +79,13 @@ def _prepare(session: Session) -> None:
     session.run("SET SESSION time_zone = '+00:00', sql_mode = ''")
     session.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+
+def _reach(claim: Claim, shapes: Mapping[str, Shape], keys: Mapping[str, Iterable[ForeignKey]]) -> Reach | None:
+    """None where nobody can tell what a statement may change: programs of other databases may take part."""
+    if claim.definitions is None or not claim.alone:
+        return None
+    return Reach(tuple(shapes), claim.definitions, keys)
 
 
 def _counted(claim: Claim, verdicts: Iterable[TableVerdict], began: float) -> CheckResult:

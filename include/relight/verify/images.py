@@ -101,10 +101,6 @@ class LastImages:
         """What was seen of a table does not tell its rows any more."""
         self._samples.pop(table, None)
 
-    def forget_all(self) -> None:
-        """The same of every table."""
-        self._samples.clear()
-
     def tables(self) -> Iterator[tuple[str, list[Image], bool]]:
         """For each table its sample, and whether that is every row that was touched."""
         for name, sample in sorted(self._samples.items()):

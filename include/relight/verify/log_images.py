@@ -15,6 +15,7 @@ from relight.lane.statement import words_of
 from relight.lane.stream import Piece, Rows, StreamReader, chunks
 from relight.verify.columns import Shape
 from relight.verify.images import LastImages
+from relight.verify.reach import Reach
 
 _ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|LOAD|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|WITH)\b", re.IGNORECASE)
 
@@ -32,15 +33,17 @@ class LogImages:
 
 
 def read_images(
-    segments: Iterable[LaneSegment], database: str, shapes: Mapping[str, Shape], cascading: Collection[str], seed: int
-) -> LogImages:
+    segments: Iterable[LaneSegment], database: str, shapes: Mapping[str, Shape], cascading: Collection[str],
+    reach: Reach | None, seed: int,
+) -> LogImages:  # fmt: skip
     """Go through the whole lane of a database.
 
     :param segments: in their order; of every database of the lane, since a statement lies in the stream of one only.
     :param cascading: tables whose foreign keys change rows by themselves.
+    :param reach: which tables a statement may change; None: any.
     """
     found = LogImages(LastImages(seed))
-    reader = _Reader(found, database, shapes, cascading)
+    reader = _Reader(found, database, shapes, cascading, reach)
     for segment in segments:
         found.names[segment.number] = segment
         for chunk in chunks([StreamReader(file) for file in segment.files]) if segment.files else ():
@@ -55,12 +58,14 @@ def read_images(
 
 class _Reader:
     def __init__(
-        self, found: LogImages, database: str, shapes: Mapping[str, Shape], cascading: Collection[str]
-    ) -> None:
+        self, found: LogImages, database: str, shapes: Mapping[str, Shape], cascading: Collection[str],
+        reach: Reach | None,
+    ) -> None:  # fmt: skip
         self._found = found
         self._database = database
         self._shapes = shapes
         self._cascading = cascading
+        self._reach = reach
 
     def take(self, rows: Rows, segment: int) -> None:
         if not rows.cascades_logged:
@@ -86,13 +91,17 @@ class _Reader:
                 self._found.images.forget(table)
         if not piece.statement or piece.xa:
             return
-        words = _words(piece)
-        self._found.words |= words
-        if not piece.fence:
-            self._found.images.forget_all()  # a statement changes rows through triggers and functions, too
-            return
+        named: set[str] = set()
+        for sql in _statements(piece):
+            words = words_of(sql)
+            named |= words
+            if not _ROWS_ONLY.match(sql):
+                self._found.words |= words
+                if self._reach is not None:
+                    self._reach.learn(sql, words)
+        reached = frozenset(named) if piece.fence else self._reach.of(named) if self._reach else None
         for table in self._shapes:
-            if table.lower() in words:
+            if reached is None or table.lower() in reached:
                 self._found.images.forget(table)
 
 
@@ -108,9 +117,9 @@ def changing_words(segments: Iterable[LaneSegment]) -> set[str]:
 
 def _words(piece: Piece) -> set[str]:
     """Of the statements that may change a definition. Some are part of a transaction: CREATE TABLE ... SELECT."""
-    texts = (_sql(event) for event in piece.events if event[4] == f.QUERY)
-    return {word for text in texts if not _ROWS_ONLY.match(text) for word in words_of(text)}
+    return {word for sql in _statements(piece) if not _ROWS_ONLY.match(sql) for word in words_of(sql)}
 
 
-def _sql(event: bytes) -> str:
-    return read_query(Event(0, event[4], 0, 0, event)).sql
+def _statements(piece: Piece) -> list[str]:
+    kinds = (f.QUERY, f.EXECUTE_LOAD_QUERY)
+    return [read_query(Event(0, event[4], 0, 0, event)).sql for event in piece.events if event[4] in kinds]
