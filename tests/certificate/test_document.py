@@ -68,7 +68,7 @@ def test_a_number_that_is_none_is_refused(name: str, number: float) -> None:
         certificate(**{name: number})
 
 
-@pytest.mark.parametrize("name", Certificate.model_fields.keys() - {"version"})
+@pytest.mark.parametrize("name", sorted(Certificate.model_fields.keys() - {"version"}))
 def test_no_field_can_be_left_out(name: str) -> None:
     fields = dict(certificate())
     del fields[name]
