@@ -11,7 +11,15 @@ import jinja2
 from relight.backups.manifest import Value
 from relight.errors import RelightError
 from relight.planning.plan import Plan, load_plan
-from relight.run_files import TableVerdict, judgement_path, lanes_path, load_lanes, load_verdicts
+from relight.run_files import (
+    CheckResult,
+    TableVerdict,
+    judgement_path,
+    lanes_path,
+    load_checks,
+    load_lanes,
+    load_verdicts,
+)
 from relight.site import Run, Site
 from relight.steps.stepping import StepRecord, load_records, step
 
@@ -33,7 +41,22 @@ class Report(Value):
     transactions: int
     log_bytes: int
     tables: tuple[TableVerdict, ...]
+    checks: tuple[CheckResult, ...] = ()
+    certificate: str = ""
+    """Its key in the store; empty where the run got none."""
     steps: tuple[StepRecord, ...]
+
+    def checks_in_sum(self) -> list[CheckResult]:
+        """One per kind of check: databases are put together, the worst verdict counts."""
+        kinds = list(dict.fromkeys(check.check for check in self.checks))
+        return [_in_sum([check for check in self.checks if check.check == kind]) for kind in kinds]
+
+    def seconds_of(self, *names: str) -> float:
+        """From the first beginning to the last end of these steps; 0 where there was none."""
+        mine = [record for record in self.steps if record.step in names]
+        if not mine:
+            return 0.0
+        return (max(r.ended for r in mine) - min(r.started for r in mine)).total_seconds()
 
     def totals_per_step(self) -> list[tuple[str, int, float, float]]:
         """Step, number of attempts, seconds from its first beginning to its last end, seconds of work."""
@@ -46,6 +69,16 @@ class Report(Value):
             )
             for name, records in mine.items()
         ]  # fmt: skip
+
+
+def _in_sum(checks: list[CheckResult]) -> CheckResult:
+    order = ("mismatch", "inconclusive", "match")
+    return CheckResult(
+        check=checks[0].check, verdict=min((c.verdict for c in checks), key=order.index),
+        on=", ".join(c.on for c in checks), checked=sum(c.checked for c in checks),
+        findings=tuple(f for c in checks for f in c.findings), notes=tuple(n for c in checks for n in c.notes),
+        seconds=round(sum(c.seconds for c in checks), 3),
+    )  # fmt: skip
 
 
 class ReportSummary(Value):
@@ -104,8 +137,15 @@ def make_report(site: Site, run: Run) -> Report:
         seconds=round((ended - started).total_seconds(), 3), plan=plan, reaches=plan.reaches if plan else None,
         data_loss_window_s=round((plan.made_at - plan.reaches).total_seconds(), 3) if plan else None,
         transactions=lanes.transactions if lanes else 0, log_bytes=lanes.log_bytes if lanes else 0,
-        tables=tuple(tables), steps=tuple(records),
+        tables=tuple(tables), checks=tuple(load_checks(folder)) if tables else (), certificate=_certificate(records),
+        steps=tuple(records),
     )  # fmt: skip
+
+
+def _certificate(records: list[StepRecord]) -> str:
+    """The last one that was signed."""
+    found = [str(r.summary["key"]) for r in records if r.step == "certify" and r.outcome == "done"]
+    return found[-1] if found else ""
 
 
 def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
@@ -121,7 +161,12 @@ def render_page(report: Report) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
-        report=report, totals=report.totals_per_step(), bars=_bars(report.steps)
+        report=report,
+        totals=report.totals_per_step(),
+        bars=_bars(report.steps),
+        checks=report.checks_in_sum(),
+        restoring=report.seconds_of("plan", "guard", "restore", "lanes", "split", "replay"),
+        proving=report.seconds_of("validate", "judge"),
     )
 
 
