@@ -16,6 +16,7 @@ from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
+from relight.steps.certify import certify
 from relight.steps.judge import judge
 from relight.steps.validate import validate_database
 
@@ -83,7 +84,7 @@ def validate(
     fleet: FleetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count every table of a rebuilt, not yet promoted server again and compare with the log."""
+    """Prove a rebuilt, not yet promoted server again, and sign a new certificate."""
     with readable_errors(), open_site(fleet) as site:
         run = Run(run_id=run_id, shard=shard, target=Target(kind="latest"), mode=mode)
         folder = run.folder(site.fleet)
@@ -95,6 +96,7 @@ def validate(
         else:
             console().print(verdict_table(verdicts))
         judge(site, run)
+        certify(site, run)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[s
         "socket": str(server.socket),
         "pid-file": str(server.datadir.parent / "mysqld.pid"),
         "log-error": str(server.datadir.parent / "error.log"),
+        # A server that starts removes the temporary tables that it finds there: each needs a folder of its own.
+        "tmpdir": str(_made(server.options_file.parent / "tmp")),
         "report-host": "127.0.0.1",
         "report-port": str(server.port),
     }
@@ -65,6 +67,11 @@ def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[s
     server.options_file.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{name}={value}" for name, value in merged.items()]
     _write(server.options_file, "[mysqld]\n" + "\n".join(lines) + "\n")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _write(path: Path, text: str) -> None:

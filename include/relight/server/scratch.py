@@ -38,6 +38,8 @@ def scratch_boot(server: Server, login: Login, datadir: Path, *, timeout: float 
     scratch = server.model_copy(update={"socket": folder / "s", "datadir": datadir, "port": 0})
     log = datadir.parent / "scratch-error.log"
     options = [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--log-error={log}"]
+    # A server that starts empties its folder for temporary tables. The real server's would lose its own.
+    options += [f"--tmpdir={folder}", f"--innodb-tmpdir={folder}"]
     try:
         process = spawn(scratch, *options, *_scratch_options(datadir), datadir=datadir, outlives=False)
         try:

@@ -25,14 +25,15 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- as decoded: UTC, without saying
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, as ``information_schema`` has it. ``fraction``: digits of its seconds."""
+    """A column of a table, as ``information_schema`` has it. ``fraction``: digits of its seconds; ``length``: of a
+    text or of bytes, in bytes."""
 
     name: str
     kind: str
     unsigned: bool
     charset: str | None
     fraction: int = 0
-    nullable: bool = True
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class Shape:
 def read_shapes(session: Session, database: str) -> dict[str, Shape]:
     """The shape of every base table of a database, by its name."""
     columns: dict[str, list[Column]] = {}
-    for table, name, kind, full, charset, fraction, nullable in session.rows(
-        "SELECT table_name, column_name, data_type, column_type, character_set_name, datetime_precision, is_nullable"
-        " FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)"
+    for table, name, kind, full, charset, fraction, length in session.rows(
+        "SELECT table_name, column_name, data_type, column_type, character_set_name, datetime_precision,"
+        " character_octet_length FROM information_schema.columns"
+        " JOIN information_schema.tables USING (table_schema, table_name)"
         " WHERE table_schema = %s AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position",
         database,
     ):
-        column = Column(str(name), str(kind), "unsigned" in full, charset, int(fraction or 0), nullable == "YES")
+        column = Column(str(name), str(kind), "unsigned" in full, charset, int(fraction or 0), int(length or 0))
         columns.setdefault(str(table), []).append(column)
     keys: dict[str, list[str]] = {}
     for table, name in session.rows(
@@ -80,11 +82,12 @@ def literal(column: Column, value: Any) -> str | None:
     if column.charset is not None and isinstance(value, bytes):
         return f"_{column.charset} X'{value.hex()}'"
     if isinstance(value, bytes):
-        return f"X'{value.hex()}'"
+        filled = value.ljust(column.length, b"\0") if column.kind == "binary" else value
+        return f"X'{filled.hex()}'"
     if column.kind in {"float", "json", "geometry", "vector"}:
         return None
     if isinstance(value, int | Decimal):
-        return str(value)
+        return f"{value:f}" if isinstance(value, Decimal) else str(value)  # with an exponent it would be a DOUBLE
     return repr(value) if isinstance(value, float) else f"'{value}'"
 
 

@@ -70,9 +70,9 @@ def _wanted(columns: Sequence[Column], images: Sequence[Image]) -> tuple[list[_W
     decoded: dict[int, list[tuple[Row, bool]]] = {}
     wanted, failed = [], 0
     for image in images:
-        if image.table.event not in decoders:
-            decoders[image.table.event] = Decoder(image.table, columns)
         try:
+            if image.table.event not in decoders:
+                decoders[image.table.event] = Decoder(image.table, columns)
             if id(image.event) not in decoded:
                 decoded[id(image.event)] = decoders[image.table.event].images(image.event)
         except CorruptEvent:
@@ -103,7 +103,7 @@ def _read(
     names = ", ".join(quoted(shape.columns[column].name) for column in shape.key)
     rows = session.rows(
         f"SELECT {', '.join(expression(column) for column in shape.columns)} FROM {quoted(database, table)}"
-        f" WHERE ({names}) IN ({', '.join(keys)})".replace("%", "%%")
+        f" WHERE ({names}) IN ({', '.join(keys)})"
     )
     formed = [
         tuple(of_server(column, value) for column, value in zip(shape.columns, row, strict=True)) for row in rows

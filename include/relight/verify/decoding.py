@@ -17,6 +17,10 @@ from relight.lane.stream import MappedTable
 from relight.verify.columns import Column, of_image
 
 _EVENTS: Final = [TableMapEvent, WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent]
+_FAILURES = (
+    ValueError, LookupError, TypeError, ArithmeticError, OSError, struct.error, AssertionError, NotImplementedError,
+)  # fmt: skip
+"""What the decoder raises for what it does not know, such as a moment that Python has no date for."""
 _RAW = "binary"
 """A character set that the decoder leaves alone."""
 
@@ -64,7 +68,7 @@ class Decoder:
         (kind,) = struct.unpack_from("<B", event, 4)
         renamed = event[: f.HEADER_SIZE] + self._id.to_bytes(6, "little") + event[f.HEADER_SIZE + 6 :]
         found: list[tuple[Row, bool]] = []
-        for row in self._decoded(renamed).rows:
+        for row in self._decoded(renamed):
             if kind == f.UPDATE_ROWS:
                 found.append((self._row(row["before_values"], row["before_none_sources"]), False))
                 found.append((self._row(row["after_values"], row["after_none_sources"]), True))
@@ -78,16 +82,19 @@ class Decoder:
             for number, column in enumerate(self._columns)
         )
 
-    def _decoded(self, event: bytes) -> Any:
+    def _decoded(self, event: bytes) -> list[dict[str, Any]]:
+        """The rows of an event; of a table map there are none, but the decoder knows the table from then on."""
         sized = event[:9] + struct.pack("<I", len(event)) + event[13:]
         try:
-            return BinLogPacketWrapper(
+            found = BinLogPacketWrapper(
                 MysqlPacket(b"\0" + sized, "utf8"), self._tables, _NoServer(), mysql_version=(8, 0, 0),
                 use_checksum=False, allowed_events=_EVENTS, only_tables=None, ignored_tables=None, only_schemas=None,
                 ignored_schemas=None, freeze_schema=False, ignore_decode_errors=False, verify_checksum=False,
                 optional_meta_data=False, enable_logging=False,
             ).event  # fmt: skip
-        except (ValueError, IndexError, KeyError, struct.error, AssertionError, NotImplementedError) as error:
+            # Decoded no sooner than it is asked for.
+            return [] if isinstance(found, TableMapEvent) else list(found.rows)
+        except _FAILURES as error:
             raise CorruptEvent("mysql-replication cannot decode an event", why=str(error)) from None
 
 
