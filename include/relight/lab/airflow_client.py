@@ -10,11 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from relight.errors import LabError
 
 _PAGE = 100
 """Task instances per request; the API gives no more than this by default."""
+_HARMLESS = frozenset({"GET", "PATCH"})
+"""What may be asked twice."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,10 @@ class AirflowClient:
         try:
             if signed and "Authorization" not in self._http.headers:
                 self._sign_in()
-            answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
+            answer = self._ask(method, path, body)
             if answer.status_code == httpx.codes.UNAUTHORIZED and signed:
                 self._sign_in()  # the token is valid for a day; Airflow may also have been started anew
-                answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
+                answer = self._ask(method, path, body)
         except httpx.HTTPError as error:
             raise LabError(
                 "Airflow does not answer", on=self.url, why=str(error) or type(error).__name__,
@@ -168,11 +171,26 @@ class AirflowClient:
             raise LabError(f"Airflow refused {method} {path.partition('?')[0]}", on=self.url, why=_reason(answer))
         return answer.json()
 
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Ask; again where Airflow's SQLite was busy and asking twice does no harm."""
+        patient: Retrying = Retrying(
+            retry=retry_if_result(lambda answer: method in _HARMLESS and _is_busy(answer)), stop=stop_after_attempt(6),
+            wait=wait_exponential(0.5), retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )  # fmt: skip
+        answer: httpx.Response = patient(
+            self._http.request, method, path, json=body, headers={"Accept": "application/json"}
+        )
+        return answer
+
     def _sign_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._login)
         if answer.is_error:
             raise LabError("Airflow refused the login", on=self.url, why=_reason(answer))
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _is_busy(answer: httpx.Response) -> bool:
+    return answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and "Database error" in answer.text
 
 
 def _run_path(dag_id: str, run_id: str) -> str:
