@@ -19,6 +19,11 @@ def plan_digest(site: Site, run: Run) -> str:
     return hashlib.sha256(site.store.get(run.plan_key)).hexdigest()
 
 
+def keys_trusted_here(site: Site) -> frozenset[str]:
+    """The public keys whose certificates count at this site. :raises FleetError: it has no key of its own."""
+    return trusted_keys(site.fleet.certificates, SigningKey.of(site.credentials.login("certificate")))
+
+
 def check_certificate(site: Site, run: Run, session: Session) -> Certificate:
     """The certificate of this run, if it holds for the server of the session.
 
@@ -30,8 +35,7 @@ def check_certificate(site: Site, run: Run, session: Session) -> Certificate:
             "the server has no certificate", on=run.shard, why="the shard was not validated, or did not pass",
             hint="the server stays closed; run validation, judgement and certification first",
         )  # fmt: skip
-    own = SigningKey.of(site.credentials.login("certificate"))
-    certificate = verify(path.read_bytes(), trusted_keys(site.fleet.certificates, own), datetime.now(UTC))
+    certificate = verify(path.read_bytes(), keys_trusted_here(site), datetime.now(UTC))
     check_is_for(
         certificate, run_id=run.run_id, shard=run.shard, plan_sha256=plan_digest(site, run),
         server_uuid=str(session.value("SELECT @@server_uuid")), datadir=run.server(site.fleet).datadir,

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from relight.backups.catalog import load_catalog
-from relight.certificate.signing import SigningKey, trusted_keys
 from relight.certificate.verifying import verify
 from relight.errors import LabError, RelightError
 from relight.fleet import Shard
@@ -26,6 +25,7 @@ from relight.lab.schema import DATABASES
 from relight.lab.workload import Pace, Workload
 from relight.lane import lane_progress
 from relight.progress import Progress
+from relight.proof import keys_trusted_here
 from relight.server.session import connect
 from relight.site import Site
 from relight.steps.report import Report
@@ -79,16 +79,12 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     verdict = _check(place, site, shard, shipped)
     report = _report(site, client, run)
     certificate = Path(client.xcom("restore", run.run_id, "certify")["file"])
-    checked = verify(certificate.read_bytes(), _trusted(site), datetime.now(UTC))
+    checked = verify(certificate.read_bytes(), keys_trusted_here(site), datetime.now(UTC))
     return DemoResult(
         report=report[0], ledger=verdict, lost_commits=verdict.beyond, seconds_to_restore=seconds, url=client.url,
         login=airflow.login, run_page=client.run_page("restore", run.run_id), report_page=report[1],
         certificate=certificate, certificate_expires=checked.expires_at,
     )  # fmt: skip
-
-
-def _trusted(site: Site) -> frozenset[str]:
-    return trusted_keys(site.fleet.certificates, SigningKey.of(site.credentials.login("certificate")))
 
 
 def _back_up_under_load(place: Place, site: Site, client: AirflowClient, progress: Progress) -> None:

@@ -22,6 +22,7 @@ from relight.binlog.query import read_query
 from relight.binlog.reader import Event
 from relight.binlog.rows import read_table_map
 from relight.lane.lane_progress import Position
+from relight.lane.row_hashes import row_hashes
 from relight.lane.segments import LaneSegment
 from relight.lane.statement import effect_of
 from relight.lane.stream import Piece, Rows, StreamReader, chunks
@@ -107,12 +108,12 @@ def _touched(skipped: Sequence[LaneSegment], known: _Tables) -> dict[TableName, 
             since = Position(segment.number, chunk.last)
             for rows in chunk.rows:
                 key = known.key_of(rows)
-                hashes = None if key is None else _hashes(rows, key)[0]
+                hashes = None if key is None else row_hashes(rows, key)[0]
                 note(rows.table.name, since, hashes, "its rows cannot be told apart")
                 for reference in known.leading_from(rows.table.name):
                     column = known.reference_of(rows, reference)
                     parent = (reference.parent_database, reference.parent_table)
-                    note(parent, since, None if column is None else _hashes(rows, column)[0],
+                    note(parent, since, None if column is None else row_hashes(rows, column)[0],
                          f"{'.'.join(rows.table.name)} refers to it")  # fmt: skip
             for piece in chunk.pieces:
                 for name in _tables_of(piece, of_definitions=True):
@@ -188,15 +189,6 @@ def _matching(rows: Rows, segment: int, entry: _Touched, key: NDKey | None) -> I
     if key is None or not entry.hashes:
         yield from np.unique(later).tolist()
         return
-    hashes, events = _hashes(rows, key)
+    hashes, events = row_hashes(rows, key)
     met = rows.transactions[events[np.isin(hashes, np.concatenate(entry.hashes))]]
     yield from np.unique(met[np.isin(met, later)]).tolist()
-
-
-def _hashes(rows: Rows, key: NDKey) -> tuple[k.Longs, k.Longs]:
-    """The hash of the key of every row image, and the event it is in."""
-    room = 2 * int(rows.counts.sum()) + 1
-    hashes, events = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-    widths = np.array(rows.table.map.widths, dtype=np.int64)
-    count = k.key_hashes(rows.data, rows.starts, rows.ends, widths, key, hashes, events)
-    return hashes[: max(count, 0)], events[: max(count, 0)]

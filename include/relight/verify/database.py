@@ -134,6 +134,7 @@ def _content(claim: Claim, compared: Mapping[str, Compared], log: LogImages, beg
         f"{claim.database}.{table}: of {one.unreadable} rows not every value can be told"
         for table, one in compared.items() if one.unreadable
     ]  # fmt: skip
+    notes += [f"{claim.database}.{table}: a sample of {o.rows} rows" for table, o in compared.items() if not o.whole]
     return _result(
         ROW_CONTENT, claim.database, sum(one.rows for one in compared.values()), found, began, notes=notes
     )  # fmt: skip

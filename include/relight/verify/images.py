@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from relight.binlog import kernels as k
 from relight.lane.lane_progress import Position
+from relight.lane.row_hashes import row_hashes
 from relight.lane.stream import MappedTable, Rows
 
 CONFIDENCE = 0.999
@@ -63,7 +64,9 @@ class LastImages:
         if sample is None or sample.shape != shape:
             # Rows that were last written when the table was another one have no image of what it is now.
             sample = self._samples[name] = _Sample(shape)
-        hashes, events = _hashes(rows, key)
+        is_key = np.zeros(len(rows.table.map.widths), dtype=np.uint8)
+        is_key[list(key)] = 1
+        hashes, events = row_hashes(rows, is_key)
         numbers = _mixed(hashes, self._seed)
         chosen = np.flatnonzero(numbers <= np.uint64(sample.threshold))
         if not chosen.size:
@@ -107,16 +110,6 @@ class LastImages:
             if len(sample.images) > self._most:
                 self._shrink(sample, self._most)
             yield name, list(sample.images.values()), sample.threshold == 2**64 - 1
-
-
-def _hashes(rows: Rows, key: tuple[int, ...]) -> tuple[k.Longs, k.Longs]:
-    room = 2 * int(rows.counts.sum()) + 1
-    hashes, events = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-    widths = np.array(rows.table.map.widths, dtype=np.int64)
-    is_key = np.zeros(len(widths), dtype=np.uint8)
-    is_key[list(key)] = 1
-    count = k.key_hashes(rows.data, rows.starts, rows.ends, widths, is_key, hashes, events)
-    return hashes[: max(count, 0)], events[: max(count, 0)]
 
 
 def _mixed(hashes: k.Longs, seed: np.uint64) -> _Numbers:

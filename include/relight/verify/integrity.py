@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from relight.server.schema import damage
 from relight.server.session import Session, quoted
 
 _MOST_SHOWN = 3
@@ -21,13 +22,8 @@ def damaged_tables(session: Session, database: str) -> tuple[int, list[str]]:
             database,
         )
     ]
-    found = []
-    for table in tables:
-        answers = session.rows(f"CHECK TABLE {quoted(database, table)}")
-        kind, text = answers[-1][2], str(answers[-1][3])
-        if not (kind == "status" and text == "OK") and "doesn't support check" not in text:
-            found.append(f"{database}.{table}: CHECK TABLE says {'; '.join(str(row[3]) for row in answers)}")
-    return len(tables), found
+    damages = {table: damage(session, (database, table)) for table in tables}
+    return len(tables), [f"{database}.{table}: CHECK TABLE says {text}" for table, text in damages.items() if text]
 
 
 def low_counters(session: Session, database: str) -> tuple[int, list[str]]:
