@@ -79,14 +79,15 @@ def _walk(body: memoryview, widths: Sequence[int]) -> int:
         raise ValueError("rows without columns")
     rows, position, end = 0, 0, len(body)
     while position < end:
-        position = _image_end(body, position, widths)
+        position = image_end(body, position, widths)
         rows += 1
     if position != end:
         raise ValueError("the last row goes beyond the event")
     return rows
 
 
-def _image_end(body: memoryview, position: int, widths: Sequence[int]) -> int:
+def image_end(body: memoryview, position: int, widths: Sequence[int]) -> int:
+    """Where the image ends that begins at a position and has columns of these widths."""
     null_bytes = (len(widths) + 7) // 8
     nulls = int.from_bytes(body[position : position + null_bytes], "little")
     position += null_bytes
@@ -116,7 +117,7 @@ def one_row_each(event_type: int, body: memoryview, table: TableMap) -> Iterator
     while position < len(body):
         end = position
         for widths in images:
-            end = _image_end(body, end, widths)
+            end = image_end(body, end, widths)
         yield head + body[position:end]
         position = end
 

@@ -1,21 +1,14 @@
 """Step: unpack the snapshot into a new data directory, put it in place, start the server closed.
 
-Parts stream from the store through decompression straight into the new directory; nothing lands
-twice. The directory gets its real name last, when every part was verified.
+The directory gets its real name last, when every part was verified.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import zstandard
-
-from relight.backups.manifest import Part, SnapshotManifest, Value
-from relight.errors import ObjectCorrupt, ServerError
+from relight.backups.manifest import Value
+from relight.errors import ServerError
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
@@ -25,6 +18,7 @@ from relight.server.rebuilt import built_by, write_mark
 from relight.server.session import Session
 from relight.site import Run, Site
 from relight.steps.stepping import step
+from relight.unpacking import unpack
 
 
 class RestoreSummary(Value):
@@ -54,7 +48,7 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         guard.refuse_if_alive(server, "be rebuilt")
         guard.refuse_if_too_small(server, manifest.data_bytes)
         incoming = server.workdir / "incoming" / run.run_id
-        unpack(site, manifest, incoming)
+        unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
         mysqld.write_closed_settings(incoming, loading=True)
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
@@ -66,76 +60,6 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         server=server.name, snapshot=manifest.id, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
         gtids=str(manifest.gtids), set_aside=aside,
     )  # fmt: skip
-
-
-def unpack(site: Site, manifest: SnapshotManifest, incoming: Path) -> None:
-    """Write every file of the snapshot below ``incoming``, several parts at a time.
-
-    Writing a part again ends in the same bytes, so an earlier attempt needs no cleaning up.
-    """
-    incoming.mkdir(parents=True, exist_ok=True)
-    incoming.chmod(0o750)
-    for directory in manifest.directories:
-        (incoming / directory).mkdir(parents=True, exist_ok=True)
-    for path, size in manifest.files:
-        (incoming / path).parent.mkdir(parents=True, exist_ok=True)
-        with (incoming / path).open("ab") as stream:
-            stream.truncate(size)
-    site.progress.start("snapshot", manifest.stored_bytes)
-    stop = threading.Event()
-
-    def fetch(part: Part) -> None:
-        try:
-            _unpack_part(site, part, incoming, stop)
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(site.fleet.store.parallel) as pool:
-        for done in [pool.submit(fetch, part) for part in manifest.parts]:
-            done.result()
-
-
-def _unpack_part(site: Site, part: Part, incoming: Path, stop: threading.Event) -> None:
-    extents = iter(part.extents)
-    room = 0
-    stream = None
-    try:
-        for chunk in _decompressed(site, part, stop):
-            view = memoryview(chunk)
-            while view:
-                if not room:
-                    extent = next(extents, None)
-                    if extent is None:
-                        raise ObjectCorrupt("a part holds more than its manifest says", on=part.key)
-                    if stream is not None:
-                        stream.close()
-                    stream = (incoming / extent.path).open("r+b", buffering=0)
-                    stream.seek(extent.offset)
-                    room = extent.length
-                written = stream.write(view[:room]) if stream is not None else 0
-                room -= written or 0
-                view = view[written:]
-        if room or next(extents, None) is not None:
-            raise ObjectCorrupt("a part holds less than its manifest says", on=part.key)
-        if stream is not None:
-            os.fsync(stream.fileno())
-    except zstandard.ZstdError as error:
-        raise ObjectCorrupt("a part cannot be decompressed", on=part.key, why=str(error)) from None
-    finally:
-        if stream is not None:
-            stream.close()
-
-
-def _decompressed(site: Site, part: Part, stop: threading.Event) -> Iterator[bytes]:
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    for chunk in site.store.stream(part.key, size=part.size, sha256=part.sha256):
-        if stop.is_set():  # another part has failed: the attempt is over
-            return
-        site.progress.advance("snapshot", len(chunk))
-        data = decompressor.decompress(chunk)
-        if data:
-            yield data
 
 
 def put_in_place(server: Server, incoming: Path) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from relight.errors import ObjectCorrupt
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,26 @@ class Store(Protocol):
     def fetch(self, key: str, target: Path, *, size: int, sha256: str) -> None:
         """Download to a file that appears under its name only when it is verified."""
         ...
+
+
+def verified(blocks: Iterable[bytes], key: str, *, size: int | None, sha256: str | None) -> Iterator[bytes]:
+    """The blocks of an object as they come; at their end it is known whether it is the one that was stored.
+
+    :raises ObjectCorrupt: size or digest differ.
+    """
+    digest, received = hashlib.sha256(), 0
+    for block in blocks:
+        digest.update(block)
+        received += len(block)
+        yield block
+    if size is not None and received != size:
+        raise _corrupt(key, f"{received} bytes instead of {size}")
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise _corrupt(key, f"SHA-256 is {digest.hexdigest()[:12]}... instead of {sha256[:12]}...")
+
+
+def _corrupt(key: str, why: str) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        "an object of the store is damaged", on=key, why=why,
+        hint="nothing of it was used; choose a target that an older backup reaches, or restore the object from a copy",
+    )  # fmt: skip

@@ -5,6 +5,7 @@
     <shard>/segments/<server-uuid>/<file>.<sha8>.zst   one compressed binary log
     <shard>/segments/<server-uuid>/<file>.<sha8>.json  its manifest, uploaded last
     <shard>/runs/<run-id>/plan.json                  see relight.site.Run
+    <shard>/rehearsals/<ended>-<run-id>.json         one rehearsal, in short
 
 Keys are relative to the configured prefix.
 """
@@ -67,3 +68,13 @@ def segment_identity(manifest_key: str) -> tuple[str, str] | None:
     """Server UUID and file name out of the key of a segment's manifest; None for any other key."""
     found = _SEGMENT_MANIFEST.match(manifest_key)
     return (found["uuid"], found["file"]) if found else None
+
+
+def rehearsals(shard: str) -> str:
+    """What the keys of the records of all rehearsals of a shard begin with."""
+    return f"{shard}/rehearsals/"
+
+
+def rehearsal(shard: str, ended: datetime, run_id: str) -> str:
+    """The record of a rehearsal; in the order of their keys they are in the order of time."""
+    return f"{rehearsals(shard)}{ended:%Y%m%dT%H%M%S%fZ}-{run_id}.json"

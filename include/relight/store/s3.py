@@ -30,9 +30,9 @@ from botocore.exceptions import ClientError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from relight.credentials import Login
-from relight.errors import FleetError, ObjectCorrupt, StoreUnavailable
+from relight.errors import FleetError, StoreUnavailable
 from relight.fleet import StoreSettings
-from relight.store.base import StoredObject
+from relight.store.base import StoredObject, verified
 from relight.store.failures import store_errors
 from relight.store.multipart import CHUNK, WRITER, MultipartUpload, read_fully, remnant_or_raise
 
@@ -136,15 +136,8 @@ class S3Store:
 
         :raises ObjectMissing: there is none. ObjectCorrupt: size or digest differ.
         """
-        digest, received = hashlib.sha256(), 0
-        for block in _Download(self._client, self._bucket, self._prefix + key):
-            digest.update(block)
-            received += len(block)
-            yield block
-        if size is not None and received != size:
-            raise _corrupt(self._prefix + key, f"{received} bytes instead of {size}")
-        if sha256 is not None and digest.hexdigest() != sha256:
-            raise _corrupt(self._prefix + key, f"SHA-256 is {digest.hexdigest()[:12]}... instead of {sha256[:12]}...")
+        full_key = self._prefix + key
+        yield from verified(_Download(self._client, self._bucket, full_key), full_key, size=size, sha256=sha256)
 
     def fetch(self, key: str, target: Path, *, size: int, sha256: str) -> None:
         """Download to a file that appears under its name only when it is verified."""
@@ -212,10 +205,3 @@ class _Download:
         if self._body is not None:
             self._body.close()
             self._body = None
-
-
-def _corrupt(key: str, why: str) -> ObjectCorrupt:
-    return ObjectCorrupt(
-        "an object of the store is damaged", on=key, why=why,
-        hint="nothing of it was used; choose a target that an older backup reaches, or restore the object from a copy",
-    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""What the statements of a log make of definitions: they are run once more, on a server that has the definitions of
+the snapshot, and no rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from relight.backups.manifest import Definition, Value
+from relight.errors import CommandFailed, StatementFailed
+from relight.lane.rendering import rendered
+from relight.lane.segments import LaneSegment
+from relight.lane.statement import words_of
+from relight.lane.statements import NOT_IN_THE_LOG
+from relight.lane.stream import Piece, StreamReader, chunks
+from relight.server import definitions
+from relight.server.schema import databases
+from relight.server.session import Session, quoted
+from relight.verify.log_images import changes_definitions, statements_of
+
+_ABOUT_ACCOUNTS = re.compile(
+    r"\s*(GRANT|REVOKE|SET\s+(PASSWORD|DEFAULT\s+ROLE)|(CREATE|ALTER|DROP|RENAME)\s+(USER|ROLE))\b", re.IGNORECASE
+)
+_TEMPORARY = re.compile(r"\bTEMPORARY\b", re.IGNORECASE)
+_ORDER = ("database", "table", "function", "procedure", "view", "trigger", "event")
+
+
+class Witnessed(Value):
+    """The definitions after the statements, and the words of statements that could not be run like that, in small
+    letters: what these name nobody can tell."""
+
+    definitions: tuple[Definition, ...]
+    doubtful: frozenset[str]
+
+
+def witnessed(
+    session: Session, mysqlbinlog: Path, base: Iterable[Definition], segments: Sequence[LaneSegment]
+) -> Witnessed:  # fmt: skip
+    """Run the statements of a lane that change definitions. The server of the session is empty, and is so again
+    afterwards."""
+    _prepare(session)
+    doubtful = {name.lower() for name in _create(session, base)}
+    for format_description, piece in _pieces(segments):
+        texts = [sql for sql in statements_of(piece) if changes_definitions(sql)]
+        if not texts or all(_ABOUT_ACCOUNTS.match(sql) for sql in texts):
+            continue
+        if any(_TEMPORARY.search(sql) for sql in texts) or not _run(session, mysqlbinlog, format_description, piece):
+            doubtful |= {word for sql in texts for word in words_of(sql)}
+    found = tuple(one for name in databases(session) for one in definitions.of_database(session, name))
+    for name in databases(session):
+        session.run(f"DROP DATABASE {quoted(name)}")
+    return Witnessed(definitions=found, doubtful=frozenset(doubtful))
+
+
+def _prepare(session: Session) -> None:
+    session.run("SET SESSION sql_log_bin = 0, foreign_key_checks = 0")
+    for name, _ in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
+        session.run(f"SET SESSION {name} = OFF")
+
+
+def _create(session: Session, base: Iterable[Definition]) -> list[str]:
+    """Make everything that the snapshot had. Gives the names of what the server did not take."""
+    waiting = sorted((one for one in base if one.kind in _ORDER), key=lambda one: _ORDER.index(one.kind))
+    while waiting:
+        refused = [one for one in waiting if not _takes(session, one)]
+        if len(refused) == len(waiting):
+            return [one.name for one in refused]
+        waiting = refused  # a view of a view, or of a function: the other one is there now
+    return []
+
+
+def _takes(session: Session, one: Definition) -> bool:
+    try:
+        session.run("SET SESSION sql_mode = ''")
+        if one.kind != "database":
+            session.run(f"USE {quoted(one.database)}")
+        session.run((_view(one) if one.kind == "view" else one.text).encode("utf-8"))
+    except StatementFailed:
+        return False
+    return True
+
+
+def _view(one: Definition) -> str:
+    query, check, definer, security, _, _ = one.text.rsplit("\n", 5)
+    user, _, host = definer.rpartition("@")
+    option = "" if check == "NONE" else f" WITH {check} CHECK OPTION"
+    return (
+        f"CREATE DEFINER = {quoted(user)}@{quoted(host)} SQL SECURITY {security}"
+        f" VIEW {quoted(one.name)} AS {query}{option}"
+    )
+
+
+def _pieces(segments: Sequence[LaneSegment]) -> Iterator[tuple[bytes, Piece]]:
+    for segment in segments:
+        readers = [StreamReader(file) for file in segment.files]
+        for chunk in chunks(readers) if readers else ():
+            yield from ((readers[0].format_description, p) for p in chunk.pieces if p.statement and not p.xa)
+
+
+def _run(session: Session, mysqlbinlog: Path, format_description: bytes, piece: Piece) -> bool:
+    """Whether it could be run."""
+    try:
+        with rendered(mysqlbinlog, format_description, piece.events) as statements:
+            for statement in statements:
+                session.run(statement)
+    except (StatementFailed, CommandFailed):
+        return False
+    finally:
+        session.run("SET SESSION foreign_key_checks = 0")
+    return True
