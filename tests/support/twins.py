@@ -70,7 +70,7 @@ class State:
 @dataclass
 class Twins:
     """One source, two servers for its logs. ``planned`` is replayed as it would be in a restore, ``ordered`` without
-    the net effect and in small batches.
+    the net effect and in small batches. ``empty`` shows what the log's statements make of definitions.
 
     A test calls :meth:`prepare` for what is there before the log begins, writes within :meth:`writing`, and
     calls :meth:`replay`.
@@ -80,6 +80,7 @@ class Twins:
     source: Server
     planned: Server
     ordered: Server
+    empty: Server
     folder: Path = Path()
     logs: list[Path] = field(default_factory=list)
     _tables: tuple[Table, ...] = ()
@@ -89,11 +90,11 @@ class Twins:
 
     @classmethod
     def start(cls, servers: Servers, **options: str) -> Twins:
-        """Start all three."""
+        """Start all of them."""
         with ThreadPoolExecutor() as pool:
             jobs = [
                 pool.submit(servers.make, name, options={**_OPTIONS, **options})
-                for name in ("source", "planned", "ordered")
+                for name in ("source", "planned", "ordered", "empty")
             ]
             return cls(servers, *(job.result() for job in jobs))
 
@@ -157,7 +158,9 @@ class Twins:
     def _prove(self, inconclusive: set[TableName]) -> None:
         """The servers are as the source is, so whatever the verification finds is a false alarm."""
         for replayed in self._replayed:
-            verdicts, checks = prove(replayed, self._tables, self._definitions, seed=self._replays)
+            verdicts, checks = prove(
+                replayed, self._tables, self._definitions, seed=self._replays, empty=self.empty
+            )  # fmt: skip
             wrong = [v for v in verdicts if v.verdict == "mismatch"]
             assert not wrong, f"false alarm: {wrong}"
             alarms = [(c.check, c.findings) for c in checks if c.verdict == "mismatch"]

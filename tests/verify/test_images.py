@@ -75,12 +75,12 @@ def told(image: Image) -> tuple[int, int | None]:
 def test_every_touched_row_has_its_last_image(history: list[Change], at_once: int) -> None:
     images = LastImages(seed=1)
     wanted = take(images, history, at_once)
-    found = {name: (rows, whole) for name, rows, whole in images.tables()}
+    found = {name: (rows, touched) for name, rows, touched in images.tables()}
     if not wanted:
         assert found == {}
         return
-    rows, whole = found["t"]
-    assert whole
+    rows, touched = found["t"]
+    assert touched == len(rows)
     assert dict(map(told, rows)) == wanted
     assert len(rows) == len(wanted)
 
@@ -89,8 +89,8 @@ def test_every_touched_row_has_its_last_image(history: list[Change], at_once: in
 def test_a_smaller_sample_is_not_stale_either(history: list[Change], most: int, seed: int) -> None:
     images = LastImages(seed=seed, most=most)
     wanted = take(images, history)
-    for _, rows, whole in images.tables():
-        assert len(rows) == min(most, len(wanted)) or whole
+    for _, rows, touched in images.tables():
+        assert len(rows) == min(most, len(wanted)) or touched == len(rows)
         assert dict(map(told, rows)).items() <= wanted.items()
 
 
@@ -111,15 +111,23 @@ def test_the_seed_draws_the_sample_and_every_row_has_its_chance() -> None:
     assert all(40 <= drawn.count(key) <= 140 for key in range(10)), "90 each, if it is fair"
 
 
+def test_how_many_rows_were_touched_is_estimated_from_a_sample() -> None:
+    images = LastImages(seed=1, most=500)
+    take(images, [("put", key, 0) for key in range(20_000)], 500)
+    ((_, rows, touched),) = images.tables()
+    assert len(rows) == 500
+    assert 15_000 < touched < 25_000, "within five standard deviations, which are 4.5 % each"
+
+
 def test_large_rows_make_a_smaller_sample_not_a_larger_process() -> None:
     images = LastImages(seed=1, most_bytes=2000)
     take(images, [("put", key, 0) for key in range(10)] * 20)
-    ((_, rows, whole),) = images.tables()
+    ((_, rows, _),) = images.tables()
     assert 0 < len(rows) <= 10
     images = LastImages(seed=1, most_bytes=100)
     take(images, [("put", key, 0) for key in range(10)])
-    ((_, rows, whole),) = images.tables()
-    assert not whole
+    ((_, rows, touched),) = images.tables()
+    assert touched > len(rows)
     assert sum(len(one.event) for one in rows) <= 200
 
 

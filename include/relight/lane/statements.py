@@ -25,7 +25,7 @@ _CREATES_TEMPORARY = re.compile(
 _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
 
 
-_NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
+NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
 """Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
 
 
@@ -57,7 +57,7 @@ class Statements:
                 self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description,
                 holder=self._control.thread_id, local_files=True,
             )  # fmt: skip
-            for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {_NOT_IN_THE_LOG}"):
+            for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
                 self._session.run(f"SET SESSION {name} = OFF")
         return self._session
 

@@ -59,9 +59,7 @@ def compare_rows(
             unreadable += unsure
             wrong += bool(differs)
             if differs and len(found) < _MOST_SHOWN:
-                found.append(
-                    f"{database}.{table} {_where(shape, one.row)}: {differs} (last written by {named(one.at)})"
-                )
+                found.append(f"{database}.{table} {where(shape, one.row)}: {differs} (last written by {named(one.at)})")
     return Compared(len(images), whole, wrong, tuple(found), unreadable)
 
 
@@ -132,7 +130,8 @@ def _difference(shape: Shape, wanted: _Wanted, found: Row | None) -> tuple[str, 
     return "; ".join(wrong), unsure
 
 
-def _where(shape: Shape, row: Row) -> str:
+def where(shape: Shape, row: Row) -> str:
+    """The key of a row in words."""
     parts: list[Any] = [
         f"{shape.columns[column].name}={readable(shape.columns[column], row[column])}" for column in shape.key
     ]

@@ -18,13 +18,16 @@ from relight.run_files import CheckResult, TableVerdict, Verdict
 from relight.server import definitions
 from relight.server.schema import foreign_keys
 from relight.server.session import Session
+from relight.verify.bags import compare_bag
 from relight.verify.columns import Shape, read_shapes
 from relight.verify.content import Compared, compare_rows
 from relight.verify.counting import compare, count_rows
 from relight.verify.definitions import compare_definitions
+from relight.verify.images import LastImages
 from relight.verify.integrity import damaged_tables, low_counters, orphans
 from relight.verify.log_images import LogImages, read_images
 from relight.verify.reach import Reach, cascading
+from relight.verify.witness import Witnessed
 
 ROW_COUNTS, ROW_CONTENT, DEFINITIONS, DAMAGE, COUNTERS, FOREIGN_KEYS = (
     "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys",
@@ -49,19 +52,19 @@ class Claim:
     seed: int
     alone: bool = True
     """Whether nothing of other databases is replayed together with it."""
+    witness: Callable[[], Witnessed] | None = None
+    """Finds out what the statements of the lane make of definitions; asked only where there are such."""
 
 
 def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict], list[CheckResult]]:
     """Look at everything; nothing is raised for what is found."""
     _prepare(session)
-    shapes = read_shapes(session, claim.database)
     checks = []
     began = time.monotonic()
     verdicts = compare(claim.expected, count_rows(session, claim.database))
     checks.append(_counted(claim, verdicts, began))
     began = time.monotonic()
-    keys = {name[1]: its for name, its in foreign_keys(session).items() if name[0] == claim.database}
-    log = read_images(claim.segments, claim.database, shapes, cascading(keys), _reach(claim, shapes, keys), claim.seed)
+    shapes, log = read_log(session, claim, LastImages(claim.seed))
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
     checks.append(_content(claim, compared, log, began))
@@ -72,6 +75,14 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
         checked, found = look(session, claim.database)
         checks.append(_result(check, claim.database, checked, found, began, bad=bad))
     return verdicts, checks
+
+
+def read_log(session: Session, claim: Claim, images: LastImages) -> tuple[dict[str, Shape], LogImages]:
+    """The tables as they stand, and which of their rows the log has written. ``images``: takes and chooses these."""
+    shapes = read_shapes(session, claim.database)
+    keys = {name[1]: its for name, its in foreign_keys(session).items() if name[0] == claim.database}
+    reach = _reach(claim, shapes, keys)
+    return shapes, read_images(claim.segments, claim.database, shapes, cascading(keys), reach, images)
 
 
 def _prepare(session: Session) -> None:
@@ -105,11 +116,18 @@ def _compare_rows(
     def named(position: Position) -> str:
         return log.names[position.segment].names.of(position.transaction)
 
-    return {
-        table: compare_rows(session, claim.database, table, shapes[table], images, whole=whole, named=named)
-        for table, images, whole in log.images.tables()
-        if claim.expected.get((claim.database, table), Expected(rows=None)).rows is not None
-    }
+    counted = {table for (_, table), expected in claim.expected.items() if expected.rows is not None}
+    found = {
+        table: compare_rows(
+            session, claim.database, table, shapes[table], images, whole=len(images) == touched, named=named
+        )
+        for table, images, touched in log.images.tables() if table in counted
+    }  # fmt: skip
+    bags = {
+        table: compare_bag(session, claim.database, table, shapes[table], images, whole=whole, named=named)
+        for table, images, whole in log.bags.tables() if table in counted
+    }  # fmt: skip
+    return {**found, **bags}
 
 
 def _with_content(verdict: TableVerdict, compared: Compared | None) -> TableVerdict:
@@ -147,8 +165,17 @@ def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
         return _result(DEFINITIONS, claim.database, 0, [], began, notes=[note])
     exists = session.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", claim.database)
     found = definitions.of_database(session, claim.database) if exists else ()
-    structure = compare_definitions(claim.definitions, found, log.words)
+    structure = compare_definitions(claim.definitions, found, log.words, _witness(claim, log))
     return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=structure.notes)
+
+
+def _witness(claim: Claim, log: LogImages) -> Witnessed | None:
+    if claim.witness is None or not log.words:
+        return None
+    told = claim.witness()
+    return told.model_copy(
+        update={"definitions": tuple(one for one in told.definitions if one.database == claim.database)}
+    )
 
 
 def _result(

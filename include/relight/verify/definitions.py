@@ -1,4 +1,4 @@
-"""Structure: every object is defined as it was in the snapshot, unless a statement of the log names it."""
+"""Structure: every object is defined as it was in the snapshot, or as the statements of the log have made it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from relight.backups.manifest import Definition
+from relight.verify.witness import Witnessed
 
 _Name = tuple[str, str, str]
 _IDENTIFIER = re.compile(r"`([^`]+)`")
@@ -16,45 +17,60 @@ _REFERRED = re.compile(r"\b(?:REFERENCES|ON) (`[^`]+`(?:\.`[^`]+`)?)", re.IGNORE
 
 @dataclass(frozen=True)
 class Structure:
-    """How many definitions were compared, what differs, and which were not compared since the log changed them."""
+    """How many definitions were compared, what differs, and of which nobody can tell what the log made of
+    them."""
 
     compared: int
     findings: tuple[str, ...]
-    changed: tuple[str, ...]
+    unknown: tuple[str, ...]
 
     @property
     def notes(self) -> list[str]:
         """What was not compared, in a sentence."""
-        return ["not compared, changed by statements of the log: " + ", ".join(self.changed)] if self.changed else []
+        return (
+            ["not compared, changed by the log in a way that cannot be told: " + ", ".join(self.unknown)]
+            if self.unknown
+            else []
+        )
 
 
 def compare_definitions(
-    expected: Iterable[Definition], found: Iterable[Definition], words: Collection[str]
+    expected: Iterable[Definition], found: Iterable[Definition], words: Collection[str],
+    witness: Witnessed | None = None,
 ) -> Structure:  # fmt: skip
     """Pure. ``words``: those of the statements that changed definitions, in small letters. What is named by one of
-    them, or depends on what is, may have been changed, made or dropped by it."""
+    them, or depends on what is, may have been changed, made or dropped by it; only the ``witness`` can tell."""
     before = {_name(one): one for one in expected}
     after = {_name(one): one for one in found}
-    findings, changed = [], []
-    for name in sorted({*before, *after}):
+    told = {_name(one): one for one in witness.definitions} if witness else {}
+    findings, unknown = [], []
+    names = sorted({*before, *after, *told})
+    for name in names:
         old, new = before.get(name), after.get(name)
-        wrong = _what_is_wrong(old, new)
-        if _named(old or after[name], words) or (wrong and _depends(old or after[name], new, words)):
-            changed.append(_title(old or after[name]))
-        elif wrong:
-            findings.append(f"{_title(old or after[name])} {wrong}")
-    return Structure(len({*before, *after}) - len(changed), tuple(findings), tuple(changed))
+        one = old or new or told[name]
+        wrong = _what_is_wrong(old, new) if old or new else ""
+        if _named(one, words) or (wrong and _depends(one, new, words)) or not (old or new):
+            if witness is None or _named(one, witness.doubtful) or _depends(one, new, witness.doubtful):
+                unknown.append(_title(one))
+                continue
+            wrong = _what_is_wrong(told.get(name), new, made="is there, and what the log says leaves none")
+        if wrong:
+            findings.append(f"{_title(one)} {wrong}")
+    return Structure(len(names) - len(unknown), tuple(findings), tuple(unknown))
 
 
 def _title(one: Definition) -> str:
     return f"{one.kind} {one.full_name}"
 
 
-def _what_is_wrong(old: Definition | None, new: Definition | None) -> str:
+def _what_is_wrong(
+    old: Definition | None, new: Definition | None, *,
+    made: str = "was not in the snapshot, and no statement of the log made it",
+) -> str:  # fmt: skip
     if new is None:
-        return "is missing"
+        return "is missing" if old else ""
     if old is None:
-        return "was not in the snapshot, and no statement of the log made it"
+        return made
     return "" if old.text == new.text else _difference(old, new)
 
 

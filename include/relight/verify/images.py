@@ -52,6 +52,7 @@ class LastImages:
     """Takes the rows events of tables in the order of the log."""
 
     def __init__(self, seed: int, most: int = SAMPLE, most_bytes: int = _MOST_BYTES) -> None:
+        self.seed = seed
         self._seed = np.uint64(seed & (2**64 - 1))
         self._most = most
         self._most_bytes = most_bytes
@@ -67,7 +68,7 @@ class LastImages:
         is_key = np.zeros(len(rows.table.map.widths), dtype=np.uint8)
         is_key[list(key)] = 1
         hashes, events = row_hashes(rows, is_key)
-        numbers = _mixed(hashes, self._seed)
+        numbers = mixed(hashes, self._seed)
         chosen = np.flatnonzero(numbers <= np.uint64(sample.threshold))
         if not chosen.size:
             return
@@ -104,15 +105,20 @@ class LastImages:
         """What was seen of a table does not tell its rows any more."""
         self._samples.pop(table, None)
 
-    def tables(self) -> Iterator[tuple[str, list[Image], bool]]:
-        """For each table its sample, and whether that is every row that was touched."""
+    def tables(self) -> Iterator[tuple[str, list[Image], int]]:
+        """For each table its sample, and how many rows were touched: estimated from the largest number of the sample
+        where it is not all of them."""
         for name, sample in sorted(self._samples.items()):
             if len(sample.images) > self._most:
                 self._shrink(sample, self._most)
-            yield name, list(sample.images.values()), sample.threshold == 2**64 - 1
+            images = list(sample.images.values())
+            touched = (
+                len(images) if sample.threshold == 2**64 - 1 else len(images) * 2**64 // (sample.threshold + 1) + 1
+            )
+            yield name, images, touched
 
 
-def _mixed(hashes: k.Longs, seed: np.uint64) -> _Numbers:
+def mixed(hashes: k.Longs, seed: np.uint64) -> _Numbers:
     """A number for each hash that tells nothing of it (the finalizer of splitmix64, Steele et al. 2014)."""
     x = hashes.view(np.uint64) ^ seed
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -13,6 +13,7 @@ from relight.binlog.reader import Event
 from relight.lane.segments import LaneSegment
 from relight.lane.statement import words_of
 from relight.lane.stream import Piece, Rows, StreamReader, chunks
+from relight.verify.bags import BagImages
 from relight.verify.columns import Shape
 from relight.verify.images import LastImages
 from relight.verify.reach import Reach
@@ -25,24 +26,32 @@ class LogImages:
     """The sample of a database, and why tables have none."""
 
     images: LastImages
+    bags: BagImages
+    """Of tables without a primary key."""
     names: dict[int, LaneSegment] = field(default_factory=dict)
     """By number of the segment: what can tell the names of its transactions."""
     reasons: dict[str, str] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     """Every word of every statement that changed a definition."""
 
+    def forget(self, table: str) -> None:
+        """Of rows that were written up to here nobody can tell what they are now."""
+        self.images.forget(table)
+        self.bags.forget(table)
+
 
 def read_images(
     segments: Iterable[LaneSegment], database: str, shapes: Mapping[str, Shape], cascading: Collection[str],
-    reach: Reach | None, seed: int,
+    reach: Reach | None, images: LastImages,
 ) -> LogImages:  # fmt: skip
     """Go through the whole lane of a database.
 
     :param segments: in their order; of every database of the lane, since a statement lies in the stream of one only.
     :param cascading: tables whose foreign keys change rows by themselves.
     :param reach: which tables a statement may change; None: any.
+    :param images: takes the rows, and chooses.
     """
-    found = LogImages(LastImages(seed))
+    found = LogImages(images, BagImages(images.seed))
     reader = _Reader(found, database, shapes, cascading, reach)
     for segment in segments:
         found.names[segment.number] = segment
@@ -52,7 +61,7 @@ def read_images(
             for piece in chunk.pieces:
                 reader.stand_alone(piece)
     for table in found.reasons:
-        found.images.forget(table)
+        found.forget(table)
     return found
 
 
@@ -75,34 +84,34 @@ class _Reader:
         if database != self._database or not rows.ends.size or table not in self._shapes:
             return
         shape = self._shapes[table]
-        if not shape.key:
-            self._found.reasons[table] = "no primary key, so no row can be told from another"
-        elif not rows.full:
+        if not rows.full:
             self._found.reasons[table] = "row images in the log leave columns out"
         elif len(rows.table.map.widths) != len(shape.columns):
-            self._found.images.forget(table)  # the table of that time: it was altered since
-        else:
+            self._found.forget(table)  # the table of that time: it was altered since
+        elif shape.key:
             self._found.images.take(rows, shape.key, segment)
+        else:
+            self._found.bags.take(rows, segment)
 
     def stand_alone(self, piece: Piece) -> None:
         """A transaction with statements: rows before it may have been changed by it."""
         for database, table in piece.tables:
             if database == self._database:
-                self._found.images.forget(table)
+                self._found.forget(table)
         if not piece.statement or piece.xa:
             return
         named: set[str] = set()
-        for sql in _statements(piece):
+        for sql in statements_of(piece):
             words = words_of(sql)
             named |= words
-            if not _ROWS_ONLY.match(sql):
+            if changes_definitions(sql):
                 self._found.words |= words
                 if self._reach is not None:
                     self._reach.learn(sql, words)
         reached = frozenset(named) if piece.fence else self._reach.of(named) if self._reach else None
         for table in self._shapes:
             if reached is None or table.lower() in reached:
-                self._found.images.forget(table)
+                self._found.forget(table)
 
 
 def changing_words(segments: Iterable[LaneSegment]) -> set[str]:
@@ -111,15 +120,17 @@ def changing_words(segments: Iterable[LaneSegment]) -> set[str]:
         word for segment in segments if segment.files
         for chunk in chunks([StreamReader(file) for file in segment.files])
         for piece in chunk.pieces if piece.statement and not piece.xa
-        for word in _words(piece)
+        for sql in statements_of(piece) if changes_definitions(sql)
+        for word in words_of(sql)
     }  # fmt: skip
 
 
-def _words(piece: Piece) -> set[str]:
-    """Of the statements that may change a definition. Some are part of a transaction: CREATE TABLE ... SELECT."""
-    return {word for sql in _statements(piece) if not _ROWS_ONLY.match(sql) for word in words_of(sql)}
+def changes_definitions(sql: str) -> bool:
+    """Whether a statement may change more than rows. Some are part of a transaction: CREATE TABLE ... SELECT."""
+    return not _ROWS_ONLY.match(sql)
 
 
-def _statements(piece: Piece) -> list[str]:
+def statements_of(piece: Piece) -> list[str]:
+    """The statements of a piece in their order."""
     kinds = (f.QUERY, f.EXECUTE_LOAD_QUERY)
     return [read_query(Event(0, event[4], 0, 0, event)).sql for event in piece.events if event[4] in kinds]

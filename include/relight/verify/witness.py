@@ -105,7 +105,10 @@ def _run(session: Session, mysqlbinlog: Path, format_description: bytes, piece: 
             for statement in statements:
                 session.run(statement)
     except (StatementFailed, CommandFailed):
-        return False
-    finally:
-        session.run("SET SESSION foreign_key_checks = 0")
-    return True
+        session.run("ROLLBACK")
+        taken = False
+    else:
+        session.run("COMMIT")  # a CREATE TABLE ... SELECT is a transaction, whose rows do not matter here
+        taken = True
+    session.run("SET SESSION foreign_key_checks = 0")
+    return taken

@@ -1,0 +1,40 @@
+"""New data directories with nothing in them but what a server needs to run."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from relight.credentials import Login
+from relight.fleet import Server
+from relight.server import command, mysqld
+from relight.server.scratch import scratch_boot
+from relight.server.session import Session
+
+_ROOT = Login("root", "")
+"""The account of a directory that was initialised without a password; nobody but this machine can reach it."""
+
+
+def initialise(server: Server, datadir: Path, *options: str) -> None:
+    """Make a data directory for the server. :raises CommandFailed: mysqld could not."""
+    command.run([
+        server.mysqld, f"--defaults-file={server.options_file}", f"--datadir={datadir}",
+        *mysqld.run_as_options(server), "--initialize-insecure", *options, f"--log-error={datadir}.log",
+    ], timeout=300)  # fmt: skip
+
+
+@contextlib.contextmanager
+def empty_server(server: Server) -> Iterator[Session]:
+    """A throw-away server of the same version and options with no data, reachable by a socket of its own only."""
+    folder = server.workdir / "empty" / secrets.token_hex(4)
+    folder.mkdir(parents=True)
+    mysqld.give_to_server_account(server, folder)
+    try:
+        initialise(server, folder / "data")
+        with scratch_boot(server, _ROOT, folder / "data") as session:
+            yield session
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

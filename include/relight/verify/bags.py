@@ -1,0 +1,188 @@
+"""Rows of tables without a primary key: as many of each as the log has written and not deleted again.
+
+Nobody can tell equal rows apart, and only the snapshot knows how many there were of each. So what the log says is a
+lower bound. It holds from any place in the log on, so a statement that may have changed rows only makes it begin anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from relight.binlog import format as f
+from relight.binlog import kernels as k
+from relight.errors import CorruptEvent
+from relight.lane.lane_progress import Position
+from relight.lane.row_hashes import row_hashes
+from relight.lane.stream import Rows
+from relight.server.session import Session, quoted
+from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, of_server, readable
+from relight.verify.content import Compared, Named
+from relight.verify.decoding import Decoder, Row
+from relight.verify.images import Image, mixed
+
+MOST = 200
+"""So many different rows per table: they are looked for together, in one scan of the table."""
+_MOST_BYTES = 4 << 20
+_MOST_SHOWN = 5
+_UNGROUPED = frozenset({"geometry", "vector"})
+
+_DELTAS = {f.WRITE_ROWS: (1, 1), f.DELETE_ROWS: (-1, -1), f.UPDATE_ROWS: (-1, 1)}
+"""What the images of an event mean for the number of such rows, by turns."""
+
+
+@dataclass
+class _Sample:
+    shape: bytes
+    threshold: int = 2**64 - 1
+    images: dict[int, Image] = field(default_factory=dict)
+    more: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(image.event) for image in self.images.values())
+
+
+class BagImages:
+    """Takes the rows events of tables without a primary key in the order of the log, and counts a sample of the
+    different rows, drawn as :class:`relight.verify.images.LastImages` draws keys."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = np.uint64(seed & (2**64 - 1))
+        self._samples: dict[str, _Sample] = {}
+
+    def take(self, rows: Rows, segment: int) -> None:
+        """Add rows with full images."""
+        name, shape = rows.table.name[1], rows.table.map.shape
+        sample = self._samples.get(name)
+        if sample is None or sample.shape != shape:
+            sample = self._samples[name] = _Sample(shape)
+        hashes, events = row_hashes(rows, np.zeros(len(rows.table.map.widths), dtype=np.uint8))
+        numbers = mixed(hashes, self._seed)
+        chosen = np.flatnonzero(numbers <= np.uint64(sample.threshold))
+        deltas = _deltas(rows, events)
+        firsts = np.searchsorted(events, events)
+        for image in chosen.tolist():
+            number = int(numbers[image])
+            if number > sample.threshold:
+                continue
+            sample.more[number] += int(deltas[image])
+            event = int(events[image])
+            if deltas[image] > 0 or number not in sample.images:
+                data = rows.data[rows.starts[event] : rows.ends[event]].tobytes()
+                at = Position(segment, int(rows.transactions[event]))
+                sample.images[number] = Image(rows.table, data, image - int(firsts[image]), at)
+            if len(sample.images) > 2 * MOST:
+                _shrink(sample, MOST)
+        while sample.bytes > _MOST_BYTES and len(sample.images) > 1:
+            _shrink(sample, len(sample.images) // 2)
+
+    def forget(self, table: str) -> None:
+        """What was seen of a table does not count any more."""
+        self._samples.pop(table, None)
+
+    def tables(self) -> Iterator[tuple[str, list[tuple[Image, int]], bool]]:
+        """For each table a sample of its rows, how many there are of each at least, and whether that is all of them."""
+        for name, sample in sorted(self._samples.items()):
+            if len(sample.images) > MOST:
+                _shrink(sample, MOST)
+            found = [(image, sample.more[number]) for number, image in sample.images.items()]
+            yield name, found, sample.threshold == 2**64 - 1
+
+
+def _deltas(rows: Rows, events: k.Longs) -> k.Longs:
+    kinds = rows.data[rows.starts[events] + 4]
+    second = (np.arange(events.size) - np.searchsorted(events, events)) % 2
+    found = np.zeros(events.size, dtype=np.int64)
+    for kind, (first_delta, second_delta) in _DELTAS.items():
+        found = np.where(kinds == kind, np.where(second == 0, first_delta, second_delta), found)
+    return found
+
+
+def _shrink(sample: _Sample, most: int) -> None:
+    kept = sorted(sample.images)[:most]
+    sample.images = {number: sample.images[number] for number in kept}
+    sample.more = Counter({number: sample.more[number] for number in kept})
+    sample.threshold = kept[-1]
+
+
+def compare_bag(
+    session: Session, database: str, table: str, shape: Shape, images: Sequence[tuple[Image, int]], *, whole: bool,
+    named: Named,
+) -> Compared:  # fmt: skip
+    """Count the rows in the table, all in one scan. The session's time zone must be UTC, its SQL mode empty."""
+    wanted: Counter[Row] = Counter()
+    last: dict[Row, Position] = {}
+    conditions: list[str] = []
+    unreadable = 0
+    for image, more in images:
+        if more <= 0:
+            continue  # so many there may have been before, and not one need be there now
+        row = None if _UNGROUPED & {column.kind for column in shape.columns} else _decoded(image, shape)
+        condition = _condition(shape, row) if row is not None else ""
+        if row is None or not condition:
+            unreadable += 1
+            continue
+        key = _hashable(row)
+        wanted[key] += more
+        last[key] = image.at
+        conditions.append(f"({condition})")
+    found = _count(session, database, table, shape, conditions)
+    missing = [row for row, more in wanted.items() if found[row] < more]
+    differences = tuple(
+        f"{database}.{table} {_words(shape, row)}: there are {found[row]}, and the log says at least {wanted[row]}"
+        f" (last written by {named(last[row])})"
+        for row in missing[:_MOST_SHOWN]
+    )
+    return Compared(len(wanted), whole, len(missing), differences, unreadable)
+
+
+def _decoded(image: Image, shape: Shape) -> Row | None:
+    try:
+        row, _ = Decoder(image.table, shape.columns).images(image.event)[image.index]
+    except CorruptEvent:
+        return None
+    return None if any(value is UNREADABLE for value in row) else row
+
+
+def _condition(shape: Shape, row: Row) -> str:
+    """What finds the row, and perhaps others; empty where no column can be asked for."""
+    parts = []
+    for column, value in zip(shape.columns, row, strict=True):
+        text = literal(column, value)
+        if value is None:
+            parts.append(f"{quoted(column.name)} IS NULL")
+        elif text is not None:
+            parts.append(f"{quoted(column.name)} = {text}")
+    return " AND ".join(parts)
+
+
+def _count(session: Session, database: str, table: str, shape: Shape, conditions: Sequence[str]) -> Counter[Row]:
+    found: Counter[Row] = Counter()
+    if not conditions:
+        return found
+    columns = ", ".join(expression(column) for column in shape.columns)
+    for *values, count in session.rows(
+        f"SELECT {columns}, COUNT(*) FROM {quoted(database, table)} WHERE {' OR '.join(conditions)}"
+        f" GROUP BY {', '.join(str(number) for number in range(1, len(shape.columns) + 1))}"
+    ):
+        row = tuple(of_server(column, value) for column, value in zip(shape.columns, values, strict=True))
+        found[_hashable(row)] += int(count)
+    return found
+
+
+def _hashable(row: Row) -> Row:
+    return tuple(repr(value) if isinstance(value, dict | list) else value for value in row)
+
+
+def _words(shape: Shape, row: Row) -> str:
+    parts = [f"{column.name}={_readable(column, value)}" for column, value in zip(shape.columns, row, strict=True)]
+    text = ", ".join(parts)
+    return text if len(text) <= 200 else f"{text[:190]}..."
+
+
+def _readable(column: Column, value: object) -> str:
+    return str(value) if column.kind == "json" else readable(column, value)
