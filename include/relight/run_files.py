@@ -200,8 +200,13 @@ def load_checks(run_folder: Path) -> list[CheckResult]:
 
 
 def judgement_path(run_folder: Path) -> Path:
-    """The judgement; it exists only when promotion is allowed."""
+    """The judgement; it exists only where nothing differs."""
     return run_folder / "judgement.json"
+
+
+def load_judgement(run_folder: Path) -> Judgement:
+    """The judgement that was made last."""
+    return Judgement.model_validate_json(judgement_path(run_folder).read_text(encoding="utf-8"))
 
 
 def certificate_path(run_folder: Path) -> Path:

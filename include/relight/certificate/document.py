@@ -67,7 +67,8 @@ class LanePosition(_Described):
 class Certificate(_Described):
     """That a rebuilt server is what snapshot and logs say, as far as it was checked.
 
-    Cannot be made where something differs, nor without an approver where something is inconclusive.
+    Cannot be made where something differs, nor, unless it is a rehearsal's, without an approver where something is
+    inconclusive.
     """
 
     version: Literal[1] = 1
@@ -98,7 +99,7 @@ class Certificate(_Described):
     checks: tuple[CheckResult, ...]
     verdict: Verdict = Field(json_schema_extra={"enum": ["match", "inconclusive"]})
     approved_by: str
-    """Who accepted what is inconclusive; empty where nobody had to."""
+    """Who accepted what is inconclusive; empty where nobody had to, as in a rehearsal."""
     approval_reason: str
     restore_seconds: FiniteFloat
     verification_seconds: FiniteFloat
@@ -111,7 +112,7 @@ class Certificate(_Described):
             mistakes.append("where something differs there is no certificate")
         if self.verdict == "match" and "inconclusive" in parts:
             mistakes.append("the verdict is match although something is inconclusive")
-        if self.verdict == "inconclusive" and not self.approved_by.strip():
+        if self.mode == "promote" and self.verdict == "inconclusive" and not self.approved_by.strip():
             mistakes.append("an inconclusive verdict needs somebody who approved of it")
         if self.expires_at <= self.issued_at:
             mistakes.append("it expires before it is issued")

@@ -150,6 +150,16 @@ class AirflowClient:
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._send("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """What a task that waits for a person shows them."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        return str(self._send("GET", path)["body"])
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, values: Mapping[str, str]) -> None:
+        """Answer for the person who is signed in; the run goes on. ``values``: of the form's fields."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self._send("PATCH", path, {"chosen_options": [option], "params_input": dict(values)})
+
     def run_page(self, dag_id: str, run_id: str) -> str:
         """The run's page in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"

@@ -19,6 +19,7 @@ from relight.run_files import (
     certificate_path,
     judgement_path,
     load_checks,
+    load_judgement,
     load_lanes,
     load_verdicts,
     write_whole,
@@ -26,9 +27,8 @@ from relight.run_files import (
 from relight.server.rebuilt import is_promoted_by
 from relight.server.session import Session, connect
 from relight.site import Run, Site
-from relight.steps.stepping import StepRecord, load_records, step
-
-_PROVING = frozenset({"validate", "judge"})
+from relight.step_records import PROVING, RESTORING, elapsed, load_records
+from relight.steps.stepping import step
 
 
 class CertificateSummary(Value):
@@ -47,7 +47,8 @@ class CertificateSummary(Value):
 def certify(site: Site, run: Run) -> CertificateSummary:
     """Sign a certificate of the judgement and store it; each is written once.
 
-    :raises CertificateRefused: the shard was not judged. FleetError: there is no key to sign with.
+    :raises CertificateRefused: the shard was not judged, or nobody has approved of what is inconclusive.
+        FleetError: there is no key to sign with.
     """
     folder, server = run.folder(site.fleet), run.server(site.fleet)
     path = certificate_path(folder)
@@ -60,6 +61,7 @@ def certify(site: Site, run: Run) -> CertificateSummary:
         raise CertificateRefused(
             "there is nothing to certify", on=run.shard, why="the shard was not validated, or did not pass"
         )
+    _refuse_doubts(run, load_judgement(folder))
     key = SigningKey.of(site.credentials.login("certificate"))
     certificate = make_certificate(site, run)
     signed = key.sign(certificate)
@@ -67,6 +69,17 @@ def certify(site: Site, run: Run) -> CertificateSummary:
     write_whole(path, signed.decode("utf-8"))
     site.progress.say(f"certificate {certificate.id}: {certificate.verdict}, signed by {key.name}, in {path}")
     return _summary(run, certificate, str(path))
+
+
+def _refuse_doubts(run: Run, judgement: Judgement) -> None:
+    """A rehearsal may end with doubts: it is never promoted, and its certificate says so."""
+    if run.mode == "promote" and judgement.inconclusive and not run.approved_by:
+        raise CertificateRefused(
+            "something is inconclusive, and nobody has approved of it", on=run.shard,
+            why="; ".join(judgement.inconclusive[:10]),
+            hint="read the list; if that may be promoted, go on with this run: approved_by in Airflow, or "
+            f"relight restore {run.shard} --run-id {run.run_id} --approved-by NAME --approval-reason WHY",
+        )  # fmt: skip
 
 
 def _key(run: Run, certificate: str) -> str:
@@ -85,10 +98,10 @@ def make_certificate(site: Site, run: Run) -> Certificate:
     folder, server = run.folder(site.fleet), run.server(site.fleet)
     plan = load_plan(site.store, run)
     snapshot = load_snapshot_manifest(site.store, plan.snapshot)
-    judgement = Judgement.model_validate_json(judgement_path(folder).read_text(encoding="utf-8"))
+    judgement = load_judgement(folder)
     lanes = load_lanes(folder)
     now = datetime.now(UTC)
-    restoring, proving = _seconds(load_records(site.store, run))
+    records = load_records(site.store, run)
     with connect(server, site.admin) as session:
         subject, positions = _subject(session, server), _positions(session)
     return Certificate(
@@ -102,7 +115,7 @@ def make_certificate(site: Site, run: Run) -> Certificate:
         checks=tuple(load_checks(folder)), verdict=judgement.verdict,
         approved_by=run.approved_by if judgement.verdict == "inconclusive" else "",
         approval_reason=run.approval_reason if judgement.verdict == "inconclusive" else "",
-        restore_seconds=restoring, verification_seconds=proving,
+        restore_seconds=elapsed(records, RESTORING), verification_seconds=elapsed(records, PROVING),
     )  # fmt: skip
 
 
@@ -128,11 +141,3 @@ def _objects(site: Site, plan: Plan, snapshot: SnapshotManifest) -> Iterator[Obj
     for planned in plan.segments:
         segment = planned.segment
         yield ObjectHash(key=segment.key, sha256=segment.sha256, size=segment.stored_bytes)
-
-
-def _seconds(records: list[StepRecord]) -> tuple[float, float]:
-    """From the first step's beginning to the last end before proving began; and from there to the judgement."""
-    began = min(record.started for record in records)
-    proving = [record for record in records if record.step in _PROVING]
-    first, last = min(r.started for r in proving), max(r.ended for r in proving)
-    return round((first - began).total_seconds(), 3), round((last - first).total_seconds(), 3)
