@@ -29,6 +29,11 @@ that is briefly away and does not retry a corrupt backup.
     |-- ReplayError           a lane cannot go on
     |   `-- LaneBlocked       (retryable) it needs something of another lane
     |-- ValidationFailed      the rebuilt data are not what the logs say
+    |   |-- ReplicaBehind     a replica does not get as far as its source
+    |   `-- ReplicaDiffers    a replica is not the same as its source
+    |-- RehearsalError
+    |   |-- SabotageMissed    no check has found what was broken on purpose
+    |   `-- SabotageImpossible nothing of the shard lends itself to it
     |-- PromotionRefused      the server must stay closed
     |   `-- CertificateRefused its certificate does not hold, or is for something else
     `-- LabError              the lab cannot be set up, started or stopped
@@ -173,6 +178,26 @@ class LaneBlocked(ReplayError):
 
 class ValidationFailed(RelightError):
     """The rebuilt data are not what snapshot and logs say; the server stays closed."""
+
+
+class ReplicaBehind(ValidationFailed):
+    """A replica does not get as far as its source."""
+
+
+class ReplicaDiffers(ValidationFailed):
+    """A replica is as far as its source, and not the same."""
+
+
+class RehearsalError(RelightError):
+    """Something about what a rehearsal breaks on purpose."""
+
+
+class SabotageMissed(RehearsalError):
+    """The check that must find it has not found it: what it says of real restores cannot be relied on."""
+
+
+class SabotageImpossible(RehearsalError):
+    """Nothing of the shard lends itself to this kind of sabotage."""
 
 
 class PromotionRefused(RelightError):

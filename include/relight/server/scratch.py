@@ -22,13 +22,16 @@ _PLACES = ("innodb-data-home-dir", "innodb-log-group-home-dir", "innodb-undo-dir
 
 
 @contextlib.contextmanager
-def scratch_boot(server: Server, login: Login, datadir: Path, *, timeout: float = 300) -> Iterator[Session]:
+def scratch_boot(
+    server: Server, login: Login, datadir: Path, *options: str, timeout: float = 300
+) -> Iterator[Session]:  # fmt: skip
     """Run a throw-away mysqld on ``datadir``, reachable by a socket of its own only, and shut it down.
 
     The server's own options apply, except that nothing is logged, replicated or scheduled, that every
     file lies below ``datadir``, and that memory is small. It dies with this process. Leaves a data
     directory that was shut down cleanly and slowly.
 
+    :param options: more of them, which count most.
     :raises ServerStartFailed: it did not come up.
     """
     # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
@@ -37,11 +40,11 @@ def scratch_boot(server: Server, login: Login, datadir: Path, *, timeout: float 
     # Port 0: before the socket is there, no session may end up on the real server instead.
     scratch = server.model_copy(update={"socket": folder / "s", "datadir": datadir, "port": 0})
     log = datadir.parent / "scratch-error.log"
-    options = [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--log-error={log}"]
+    places = [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--log-error={log}"]
     # A server that starts empties its folder for temporary tables. The real server's would lose its own.
-    options += [f"--tmpdir={folder}", f"--innodb-tmpdir={folder}"]
+    places += [f"--tmpdir={folder}", f"--innodb-tmpdir={folder}"]
     try:
-        process = spawn(scratch, *options, *_scratch_options(datadir), datadir=datadir, outlives=False)
+        process = spawn(scratch, *places, *_scratch_options(datadir), *options, datadir=datadir, outlives=False)
         try:
             with _scratch_session(scratch, login, process, log, timeout) as session:
                 yield session

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from relight.backups.manifest import Value
 from relight.credentials import Login
-from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed, ValidationFailed
+from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server
-from relight.gtid import GtidSet
-from relight.server import command, guard, mysqld
+from relight.server import guard, mysqld
+from relight.server.empty import initialise
 from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
-from relight.server.scheduled_events import disable_for_replica
-from relight.server.session import Session, connect
-from relight.server.table_checksums import checksums
+from relight.server.replication import attach, compare_with_source
+from relight.server.session import Session
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -47,7 +46,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     """Clone the shard's new source onto the replica named ``server``.
 
     :raises GuardRefused: the replica's machine shows signs of life. ServerError: the clone or the
-        replication failed. ValidationFailed: its tables are not the source's.
+        replication failed. ReplicaBehind, ReplicaDiffers: it is not what its source is.
     """
     shard = run.shard_of(site.fleet)
     replica = next((r for r in shard.replicas if r.name == server), None)
@@ -63,8 +62,8 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
         seconds = time.monotonic() - started
         write_mark(replica.datadir, run.run_id, "replica")
     with mysqld.start(replica, site.admin) as session:
-        _attach(session, shard.source, site.credentials.login("replication"))
-        at, tables = _compare(session, shard.source, site.admin)
+        attach(session, shard.source, site.credentials.login("replication"))
+        at, tables = compare_with_source(session, shard.source, site.admin)
         _open_for_reading(session, replica)
     site.progress.say(f"replica {server} follows {shard.source.name}: {tables} tables are equal")
     return ReplicaSummary(
@@ -88,11 +87,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
         )
         first.flush()
         mysqld.give_to_server_account(replica, Path(first.name))
-        command.run([
-            replica.mysqld, f"--defaults-file={replica.options_file}", f"--datadir={incoming}",
-            *mysqld.run_as_options(replica), "--initialize-insecure", f"--init-file={first.name}",
-            f"--log-error={incoming}.log",
-        ], timeout=300)  # fmt: skip
+        initialise(replica, incoming, f"--init-file={first.name}")
     mysqld.write_closed_settings(incoming, loading=False)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
@@ -151,79 +146,6 @@ def _wait_for_clone(replica: Server, admin: Login) -> None:
         state, code, message = session.row("SELECT state, error_no, error_message FROM performance_schema.clone_status")
         if state != "Completed":
             raise ServerError("the clone did not complete", on=replica.name, why=f"{state}: {code} {message}")
-
-
-def _attach(session: Session, source: Server, login: Login) -> None:
-    """Follow the source, by GTID. A replica that already does is left alone."""
-    session.run("SET SESSION sql_log_bin = 0")
-    session.run("SET GLOBAL super_read_only = OFF")
-    disable_for_replica(session)
-    session.run("STOP REPLICA")
-    session.run("RESET REPLICA ALL")
-    session.run(
-        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = %s, SOURCE_PASSWORD = %s,"
-        " SOURCE_AUTO_POSITION = 1, SOURCE_SSL = 1",
-        source.host, source.port, login.user, login.password,
-    )  # fmt: skip
-    session.run("SET GLOBAL super_read_only = ON")
-    session.run("START REPLICA")
-
-
-def _compare(session: Session, source: Server, admin: Login) -> tuple[GtidSet, int]:
-    """Compare every table's checksum at one GTID set, while applications write to the source.
-
-    The source is frozen for the moment that a consistent snapshot takes to open; the replica
-    applies exactly up to the same transactions and stops there.
-    """
-    session.run("STOP REPLICA SQL_THREAD")
-    with connect(source, admin) as frozen:
-        at = _open_consistent_view(frozen)
-        session.run("START REPLICA SQL_THREAD UNTIL SQL_AFTER_GTIDS = %s", str(at))
-        _wait_until_executed(session, at)
-        session.run("STOP REPLICA SQL_THREAD")
-        here, there = checksums(session), checksums(frozen)
-    session.run("START REPLICA SQL_THREAD")
-    different = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-    if different:
-        raise ValidationFailed(
-            "the replica differs from its source", on=session.server.name, why=", ".join(different[:10]),
-            hint="clear this task to clone it again; the source is not affected",
-        )  # fmt: skip
-    return at, len(here)
-
-
-def _open_consistent_view(session: Session) -> GtidSet:
-    session.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    session.run("SET SESSION lock_wait_timeout = 60")
-    session.run("FLUSH TABLES WITH READ LOCK")
-    try:
-        session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        return GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
-    finally:
-        session.run("UNLOCK TABLES")
-
-
-def _wait_until_executed(session: Session, gtids: GtidSet) -> None:
-    """:raises ServerError: replication stopped with an error, or made no progress for ten minutes."""
-    last, since = "", time.monotonic()
-    while session.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 2)", str(gtids)) != 0:
-        problem = _replication_error(session)
-        if problem:
-            raise ServerError("replication stopped", on=session.server.name, why=problem)
-        now = str(session.value("SELECT @@GLOBAL.gtid_executed"))
-        if now != last:
-            last, since = now, time.monotonic()
-        elif time.monotonic() - since > 600:
-            raise ServerError("replication makes no progress", on=session.server.name, why=f"still at {now}")
-
-
-def _replication_error(session: Session) -> str:
-    for table in ("replication_connection_status", "replication_applier_status_by_worker"):
-        for code, message in session.rows(
-            f"SELECT last_error_number, last_error_message FROM performance_schema.{table} WHERE last_error_number <> 0"
-        ):
-            return f"{code} {message}"
-    return ""
 
 
 def _open_for_reading(session: Session, replica: Server) -> None:
