@@ -13,6 +13,7 @@ from typing import TypeVar
 from relight.errors import LaneBlocked, RelightError
 from relight.site import Run, Site
 from relight.steps.certify import certify
+from relight.steps.drill import drill
 from relight.steps.inspect_target import inspect_target
 from relight.steps.judge import judge
 from relight.steps.lanes import LanesSummary, plan_lanes
@@ -39,12 +40,14 @@ STEPS = (
     validate_database,
     judge,
     certify,
+    drill,
     promote,
     rebuild_replica,
     tear_down,
     write_report,
 )
-"""The steps in their order; ``promote`` and ``rebuild_replica`` only to promote, ``tear_down`` only to rehearse."""
+"""The steps in their order; ``promote`` and ``rebuild_replica`` only to promote, ``drill`` and ``tear_down`` only to
+rehearse."""
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
@@ -56,6 +59,8 @@ def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
         _rebuild(site, run, workers)
         if run.mode == "promote":
             _back_into_service(site, run, workers)
+        else:
+            drill(site, run)
     except RelightError as failure:
         _wind_up_after(failure, site, run)
         raise

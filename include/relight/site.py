@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from relight.backups.manifest import GtidField, Value
 from relight.credentials import Credentials, Login
@@ -15,6 +15,7 @@ from relight.fleet import Fleet, Server, Shard
 from relight.gtid import GtidSet
 from relight.planning.target import Target
 from relight.progress import Progress
+from relight.sabotage import Sabotage
 from relight.store.base import Store
 
 
@@ -46,6 +47,14 @@ class Run(Value):
     """Who decided that the shard may be promoted although something is inconclusive; empty: nobody did."""
     approval_reason: str = ""
     """Why."""
+    sabotages: tuple[Sabotage, ...] = ()
+    """What a rehearsal breaks once it has proved the shard: the first of these that is possible there."""
+
+    @model_validator(mode="after")
+    def _nothing_is_broken_that_is_needed(self) -> Run:
+        if self.sabotages and self.mode != "rehearse":
+            raise ValueError("only a rehearsal may be sabotaged")
+        return self
 
     @field_validator("run_id")
     @classmethod

@@ -1,0 +1,1 @@
+"""Rehearsals: what they break on purpose to see whether it is found, and what they have proved so far."""

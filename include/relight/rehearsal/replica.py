@@ -1,0 +1,56 @@
+"""Sabotage of a replica: one that follows the rebuilt server is left behind."""
+
+from __future__ import annotations
+
+import secrets
+
+from relight.credentials import Login
+from relight.errors import ReplicaBehind, ReplicaDiffers
+from relight.fleet import Server
+from relight.lane.lane_progress import DATABASE
+from relight.sabotage import REPLICAS, Damage
+from relight.server.local_copy import local_copy
+from relight.server.replication import attach, compare_with_source
+from relight.server.scratch import scratch_boot
+from relight.server.session import Session, connect
+
+
+def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Damage, list[tuple[str, str]]] | None:
+    """Make a throw-away replica of the rebuilt server, as the shard's own are made and compared; then let it miss
+    what the source writes. Gives what was done, and what comparing them says. None: the server keeps no log.
+
+    :raises ReplicaBehind, ReplicaDiffers: the replica was not right before anything was done to it.
+    """
+    with connect(source, admin) as session:
+        if not session.value("SELECT @@GLOBAL.log_bin"):
+            return None
+        _let_in(session, replication)
+        # Any number but the source's own.
+        number = secrets.randbelow(2**31 - 2) + 1
+        number += number >= int(session.value("SELECT @@GLOBAL.server_id"))
+        with (
+            local_copy(source, session) as copy,
+            scratch_boot(source, admin, copy, f"--server-id={number}", "--gtid-mode=ON",
+                         "--enforce-gtid-consistency=ON") as replica,
+        ):  # fmt: skip
+            attach(replica, source, replication)
+            compare_with_source(replica, source, admin)
+            replica.run("STOP REPLICA IO_THREAD")
+            session.run(f"CREATE TABLE IF NOT EXISTS `{DATABASE}`.`unreplicated` (n INT)")
+            session.run(f"INSERT INTO `{DATABASE}`.`unreplicated` VALUES (1)")
+            what = f"a replica of {source.name} was cut off, and {source.name} was written to"
+            damage = Damage(sabotage="leave_replica_behind", check=REPLICAS, on=(source.name,), what=what)
+            try:
+                compare_with_source(replica, source, admin)
+            except (ReplicaBehind, ReplicaDiffers) as found:
+                return damage, [(REPLICAS, str(found))]
+            return damage, []
+
+
+def _let_in(session: Session, replication: Login) -> None:
+    """A rebuilt server is closed to applications, and stays so; this account alone may come in, on this server that
+    nobody keeps."""
+    session.run("SET SESSION sql_log_bin = 0")
+    for (host,) in session.rows("SELECT host FROM mysql.user WHERE user = %s", replication.user):
+        session.run("GRANT CONNECTION_ADMIN ON *.* TO %s@%s", replication.user, host)
+    session.run("SET SESSION sql_log_bin = 1")
