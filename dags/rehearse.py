@@ -1,29 +1,32 @@
 """
 # Rehearse a restore
 
-Every week a shard is restored onto its scratch server, validated, timed and torn down; each week
-the next shard that has a scratch server. The shard itself is not touched, and this DAG has no task
-that could promote.
+A shard is restored onto its scratch server, proved, timed, sabotaged and torn down. The shard itself is not
+touched, and this DAG has no task that could promote. DAG `rehearse_in_turn` begins a run every night.
 
-A run that fails is a backup that could not have been restored. Read the log of the task that failed,
-and treat it as an incident: the runbook of DAG `restore` says what each task's failure means.
-The times of all steps are in the report that task `report` names.
+After the proof, task `drill` breaks something on purpose: a row is lost, two values are swapped, a bit of the backup
+is flipped. The run passes only if the check that is meant to find it does; the report says which one did.
+
+A run that fails before `drill` is a backup that could not have been restored. Read the log of the task that failed,
+and treat it as an incident: the runbook of DAG `restore` says what each task's failure means. A run that fails in
+`drill` means that a check does not find what it claims to find: its verdicts cannot be relied on until that is mended.
+`relight rehearsals` shows what is proved of the fleet; so does the report that task `report` names.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import IN_TURN, shard_param, target_params
+from relight_airflow.request import sabotage_param, shard_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
 with DAG(
     "rehearse",
-    description="Restore a shard onto its scratch server, prove it, time it, tear it down",
+    description="Restore a shard onto its scratch server, prove it, break it, tear it down",
     doc_md=__doc__,
-    schedule="0 3 * * 0",
+    schedule=None,
     default_args=DEFAULTS,
-    params={"shard": shard_param(IN_TURN), **target_params()},
+    params={"shard": shard_param(), **target_params(), "sabotage": sabotage_param()},
     tags=["relight", "rehearsal"],
     max_active_runs=1,
     max_active_tasks=64,

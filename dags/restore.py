@@ -20,6 +20,7 @@ not included: just before a `DROP TABLE`); `position` (of a binary log file, as 
 | `guard` | the server shows signs of life: find out who is using it |
 | `restore_snapshot`, `split`, `replay` | retried by themselves where that can help; clearing one is always safe |
 | `validate`, `judge` | the data are not what the logs say: the server stays closed; the report has the table |
+| `approve` | it waits for a person, as something is inconclusive: read its list, answer within two days |
 | `certify` | there is no key to sign with: create the Connection `relight_certificate` |
 | `promote` | the server stays closed: its log says what is in the way |
 | `replicas` | the shard is open and takes writes; only this replica is missing. Clear it |

@@ -23,6 +23,7 @@ from relight.server import mysqld
 from relight.server.session import Session
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
+from relight.step_records import load_records
 from relight.steps.certify import certify
 from relight.steps.judge import judge
 from relight.steps.lanes import plan_lanes
@@ -33,7 +34,6 @@ from relight.steps.restore import restore_snapshot
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
 from relight.steps.split import split_segment
-from relight.steps.stepping import load_records
 from relight.steps.validate import validate_database
 from tests.support.servers import Servers, kill
 
@@ -201,7 +201,7 @@ def test_missing_rows_are_found_and_the_server_stays_closed(servers: Servers, lo
         session.run("SET SESSION sql_log_bin = 0")
         session.run("DELETE FROM a.heap LIMIT 1")
     validate_database(lost.site, run, "a")
-    with pytest.raises(ValidationFailed, match=r"a\.heap: -1 rows \(expected 100, counted 99\)"):
+    with pytest.raises(ValidationFailed, match=r"a\.heap: -1 rows.* \(expected 100, counted 99\)"):
         judge(lost.site, run)
     with pytest.raises(PromotionRefused, match="not validated"):
         promote(lost.site, run)

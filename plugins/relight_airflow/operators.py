@@ -12,7 +12,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
-from relight.errors import LaneBlocked, RelightError
+from relight.errors import FleetError, LaneBlocked, RelightError
+from relight.rehearsal.history import load_history, next_shards, sabotages_in_turn
+from relight.sabotage import Sabotage
 from relight.site import Run
 from relight_airflow import claim, request, work
 from relight_airflow.failures import plain_errors
@@ -75,12 +77,20 @@ class CheckOperator(RelightOperator):
             request.refuse_unknown(dag_run.conf or {}, context["dag"].params)
             here = fleet()
             run = request.read_request(
-                here, run_id=f"{dag_run.dag_id}__{dag_run.run_id}", params=context["params"],
-                when=dag_run.run_after, mode=self.mode,
-            )  # fmt: skip
+                here, run_id=f"{dag_run.dag_id}__{dag_run.run_id}", params=context["params"], mode=self.mode
+            )
+            if run.mode == "rehearse":
+                run = run.model_copy(update={"sabotages": self._sabotages(run, context["params"])})
             claim.take(context["ti"], run.server(here).name)
         self.log.info("%s %s to %s on server %s", run.mode, run.shard, run.target, run.server(here).name)
         return run.model_dump(mode="json")
+
+    def _sabotages(self, run: Run, params: Any) -> tuple[Sabotage, ...]:
+        wanted = str(params.get("sabotage") or request.NO_SABOTAGE)
+        if wanted != request.IN_TURN:
+            return request.read_sabotage(wanted)
+        site = open_site(self.log)
+        return sabotages_in_turn(load_history(site.store, site.fleet, [run.shard])[0])
 
 
 class StepOperator(RelightOperator):
@@ -125,7 +135,7 @@ class StepOperator(RelightOperator):
         ti = context["ti"]
         if self.needs and ti.xcom_pull(task_ids=self.needs) is None:
             raise AirflowSkipException(f"nothing to do: {self.needs} did not succeed")
-        run = Run.model_validate(ti.xcom_pull(task_ids=CHECK))
+        run = self.run_of(ti)
         if run.mode not in self.modes:
             raise AirflowSkipException(f"not part of a run with mode {run.mode}")
         with plain_errors(self.log):
@@ -136,6 +146,10 @@ class StepOperator(RelightOperator):
                 return result
             ti.xcom_push(key="summary", value=result)
             return getattr(work, self.fan_out)(site, run, result)
+
+    def run_of(self, ti: Any) -> Run:
+        """The run as the first task made it."""
+        return Run.model_validate(ti.xcom_pull(task_ids=CHECK))
 
     def _call(self, step: Callable[..., Any], site: Any, run: Run) -> Any:
         if self.keys is None:
@@ -197,6 +211,21 @@ class DatabasesOperator(RelightOperator):
         ti = context["ti"]
         run = Run.model_validate(ti.xcom_pull(task_ids=CHECK))
         return work.databases(run, ti.xcom_pull(task_ids=self.source, key="summary"))
+
+
+class TurnOperator(RelightOperator):
+    """Whose turn it is to be rehearsed, oldest proof first: one configuration of DAG ``rehearse`` for each."""
+
+    def execute(self, context: Any) -> list[dict[str, str]]:
+        """As many as parameter ``shards`` says."""
+        with plain_errors(self.log):
+            request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
+            site = open_site(self.log)
+            turn = next_shards(load_history(site.store, site.fleet), int(context["params"]["shards"]))
+            if not turn:
+                raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
+        self.log.info("it is the turn of %s", ", ".join(turn))
+        return [{"shard": name} for name in turn]
 
 
 class ShardsOperator(RelightOperator):

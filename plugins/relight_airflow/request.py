@@ -6,7 +6,6 @@ Airflow checks each parameter by itself, and not whether a key is known or two v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from airflow.sdk import Param
@@ -14,11 +13,12 @@ from airflow.sdk import Param
 from relight.errors import FleetError, TargetError
 from relight.fleet import Fleet
 from relight.planning.target import Target
+from relight.sabotage import SABOTAGES, Sabotage
 from relight.site import Run
 from relight_airflow.place import fleet
 
-IN_TURN = "in turn"
-"""The rehearsal's shard: another one every week."""
+IN_TURN, NO_SABOTAGE = "in turn", "none"
+"""Choices of what to sabotage, besides the kinds themselves."""
 
 EVERY = "every shard"
 
@@ -96,16 +96,32 @@ def approval_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
-def read_request(
-    fleet: Fleet, *, run_id: str, params: Mapping[str, Any], when: datetime, mode: str | None = None
-) -> Run:
+def sabotage_param() -> Param:
+    """What a rehearsal breaks once it has proved the shard."""
+    return Param(
+        IN_TURN, type="string", enum=[IN_TURN, NO_SABOTAGE, *SABOTAGES], title="Sabotage",
+        description="What is broken on the scratch server after the proof. The rehearsal passes only if the check that "
+        "is meant to find it does. in turn: what was longest not found on this shard.",
+    )  # fmt: skip
+
+
+def turn_params() -> dict[str, Param]:
+    """How many rehearsals are begun."""
+    return {
+        "shards": Param(
+            1, type="integer", minimum=1, maximum=500, title="How many shards",
+            description="Those with the oldest proof. They are rehearsed one after the other.",
+        )
+    }  # fmt: skip
+
+
+def read_request(fleet: Fleet, *, run_id: str, params: Mapping[str, Any], mode: str | None = None) -> Run:
     """Check a request and make it a run. ``mode`` overrides the parameter, for rehearsals.
 
     :raises FleetError: an unknown shard or mode, or no scratch server for a rehearsal;
         TargetError: kind and value do not go together, or the value is malformed.
     """
-    wanted = str(params["shard"])
-    shard = shard_in_turn(fleet, when) if wanted == IN_TURN else wanted
+    shard = str(params["shard"])
     mode = mode or str(params["mode"])
     if mode not in MODES:
         raise FleetError("unknown mode", on=mode, hint=f"use {' or '.join(MODES)}")
@@ -133,13 +149,14 @@ def read_target(kind: str, value: str) -> Target:
     return Target.parse(f"{kind}:{value}" if value else kind)
 
 
-def shard_in_turn(fleet: Fleet, when: datetime) -> str:
-    """The shard whose week it is, of those that have a scratch server."""
-    shards = [shard.name for shard in fleet.shards if shard.scratch is not None]
-    if not shards:
-        raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
-    # Days since year 1 divided by 7 grow by one every week, across years as well.
-    return shards[(when.toordinal() // 7) % len(shards)]
+def read_sabotage(value: str) -> tuple[Sabotage, ...]:
+    """The kind that a form field names. :raises FleetError: there is none of that name."""
+    if value == NO_SABOTAGE:
+        return ()
+    found = next((kind for kind in SABOTAGES if kind == value), None)
+    if found is None:
+        raise FleetError("unknown sabotage", on=value, hint=f"use {IN_TURN}, {NO_SABOTAGE} or {', '.join(SABOTAGES)}")
+    return (found,)
 
 
 def shards_to_back_up(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from relight.errors import RelightError
 from relight.fleet import Fleet, Server, load_fleet
-from relight_airflow.request import EVERY, IN_TURN, shard_in_turn
+from relight_airflow.request import EVERY
 
-ANYWHERE = ("check", "databases", "shards", "watcher")
+ANYWHERE = ("check", "databases", "approve", "shards", "watcher")
 """Tasks that touch no machine."""
 
 
@@ -33,7 +32,7 @@ def queue_of(task_instance: Any, dag_run: Any) -> str | None:
         fleet = _fleet(file, file.stat().st_mtime_ns)
         server = server_of(
             fleet, dag_id=dag_run.dag_id, task_id=task_instance.task_id, map_index=task_instance.map_index,
-            conf=dag_run.conf or {}, when=dag_run.run_after,
+            conf=dag_run.conf or {},
         )  # fmt: skip
     except (RelightError, OSError):
         return None  # the DAG's first task reports it, with words
@@ -45,27 +44,21 @@ def _fleet(path: Path, _changed: int) -> Fleet:
     return load_fleet(path)
 
 
-def server_of(
-    fleet: Fleet, *, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any], when: datetime
-) -> Server | None:
+def server_of(fleet: Fleet, *, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any]) -> Server | None:
     """The server whose machine a task works on; None for tasks and DAGs that are not about one.
 
     A mapped task that is not expanded yet has map index -1, for which the answer is None or
     preliminary; Airflow asks again for each instance.
     """
     if dag_id in ("restore", "rehearse"):
-        return _restored_on(fleet, dag_id, task_id, map_index, conf, when)
+        return _restored_on(fleet, dag_id, task_id, map_index, conf)
     if dag_id in ("backup_full", "backup_binlogs") and map_index >= 0:
         return _backed_up_on(fleet, dag_id, map_index, conf)
     return None
 
 
-def _restored_on(
-    fleet: Fleet, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any], when: datetime
-) -> Server | None:
-    wanted = conf.get("shard")
-    in_turn = dag_id == "rehearse" and wanted in (None, IN_TURN)
-    shard = fleet.shard(shard_in_turn(fleet, when) if in_turn else str(wanted))
+def _restored_on(fleet: Fleet, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any]) -> Server | None:
+    shard = fleet.shard(str(conf.get("shard")))
     if dag_id == "rehearse" or conf.get("mode") == "rehearse":
         return shard.scratch
     if task_id == "replicas" and 0 <= map_index < len(shard.replicas):

@@ -6,10 +6,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, chain
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_params
 from relight_airflow.failures import FailedForGood
 from relight_airflow.operators import (
     CHECK,
@@ -20,6 +22,7 @@ from relight_airflow.operators import (
     ReplayOperator,
     ShardsOperator,
     StepOperator,
+    TurnOperator,
     WatcherOperator,
 )
 
@@ -63,13 +66,14 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
-    certify = StepOperator(task_id="certify", step="relight.steps.certify.certify")
+    approve = ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
+    certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval=approve.task_id)
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
-    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge, certify)
+    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge, approve, certify)
     chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
-    last = certify if only_rehearse else _promotion(after=certify)
+    last = _drill(after=certify) if only_rehearse else _promotion(after=certify)
     # The step itself refuses what another run has built, so this may follow a failure.
     tear_down = StepOperator(
         task_id="tear_down", step="relight.steps.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT
@@ -81,11 +85,26 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     chain([last, tear_down, report], watcher)
 
 
+def turn_tasks() -> None:
+    """Add the tasks that begin rehearsals to the current DAG: a run of DAG ``rehearse`` for each shard in turn."""
+    turn = TurnOperator(task_id="turn")
+    each = TriggerDagRunOperator.partial(
+        task_id="rehearse", trigger_dag_id="rehearse", map_index_template="{{ task.conf['shard'] }}"
+    )
+    each.expand(conf=turn.output)
+
+
 def backup_tasks(task_id: str, step: str) -> None:
     """Add the tasks of one kind of backup to the current DAG: a task per shard, each calls ``step``."""
     shards = ShardsOperator(task_id="shards")
     each = BackupOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
     each.expand(shard=shards.output)
+
+
+def _drill(*, after: StepOperator) -> StepOperator:
+    drill = StepOperator(task_id="drill", step="relight.steps.drill.drill", modes=("rehearse",))
+    chain(after, drill)
+    return drill
 
 
 def _promotion(*, after: StepOperator) -> MappedOperator:

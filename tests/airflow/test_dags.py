@@ -13,7 +13,7 @@ import yaml
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
-DAG_IDS = {"restore", "rehearse", "backup_full", "backup_binlogs"}
+DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "backup_full", "backup_binlogs"}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
-        assert param.schema["type"] in ("string", "boolean"), name
+        assert param.schema["type"] in ("string", "boolean", "integer"), name
         assert param.schema["title"], name
         assert param.description, name
 
@@ -88,18 +88,35 @@ def test_shards_are_chosen_from_the_fleet_file(bag: Any) -> None:
         return list(bag.dags[dag_id].params.get_param("shard").schema["enum"])
 
     assert choices("restore") == ["shard-1", "shard-2"]
-    assert choices("rehearse") == ["in turn", "shard-1", "shard-2"]
+    assert choices("rehearse") == ["shard-1", "shard-2"]
     assert choices("backup_full") == ["every shard", "shard-1", "shard-2"]
 
 
-def test_a_restore_never_guesses_the_shard(bag: Any) -> None:
-    assert not bag.dags["restore"].params.get_param("shard").has_value
+@pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
+def test_the_shard_is_never_guessed(bag: Any, dag_id: str) -> None:
+    assert not bag.dags[dag_id].params.get_param("shard").has_value
+
+
+def test_every_kind_of_sabotage_can_be_chosen(bag: Any) -> None:
+    from relight.sabotage import SABOTAGES
+
+    choices = bag.dags["rehearse"].params.get_param("sabotage").schema["enum"]
+    assert choices == ["in turn", "none", *SABOTAGES]
+
+
+def test_a_person_is_asked_between_the_judgement_and_the_signature(bag: Any) -> None:
+    approve = bag.dags["restore"].get_task("approve")
+    assert approve.upstream_task_ids == {"judge"}
+    assert approve.downstream_task_ids == {"certify"}
+    assert approve.defaults == ["Keep closed"], "who does not answer has not approved"
+    assert approve.response_timeout
 
 
 def test_the_restore_dag_tells_the_same_story_as_the_library(bag: Any) -> None:
     from relight import recover
 
-    assert [function(step) for step in steps(bag.dags["restore"])] == list(recover.STEPS)
+    found = [function(step) for step in steps(bag.dags["restore"])]
+    assert found == [step for step in recover.STEPS if step is not recover.drill]
 
 
 def test_a_rehearsal_has_no_step_that_could_promote(bag: Any) -> None:
@@ -125,7 +142,7 @@ def test_clean_up_does_not_turn_a_failed_run_green(bag: Any, dag_id: str) -> Non
     assert lenient == {"tear_down", "report"}
     assert lenient < leaf.upstream_task_ids
     # The strict chain reaches the watcher too, so that a failure anywhere in it does.
-    assert leaf.upstream_task_ids - lenient <= {"replicas", "certify"}
+    assert leaf.upstream_task_ids - lenient <= {"replicas", "drill"}
 
 
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])

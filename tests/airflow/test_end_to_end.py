@@ -1,7 +1,7 @@
 """A real Airflow, driven over its REST API, on real servers and a real store.
 
 The tests of this file build on one another: the shard is backed up, rehearsed, lost and restored, then
-lost and restored again with a task killed on the way.
+lost and restored again with a task killed on the way, and once more with a person who has to decide.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from relight.backups.catalog import load_catalog
+from relight.certificate.document import SignedCertificate
 from relight.credentials import EnvironmentCredentials, Purpose
 from relight.errors import LabError
 from relight.fleet import Fleet, Shard, StoreSettings
@@ -209,6 +210,35 @@ def resumed(restored: Restored) -> Resumed:
     return Resumed(world, run, world.checksums(), killed_at, second)
 
 
+@dataclass
+class Asked:
+    """Lost once more, with a table of which neither backup nor log tells whether it is right. ``question``: what
+    the person was shown, ``before``: whether the server was closed until they answered."""
+
+    world: World
+    run: RunState
+    question: str
+    closed_before: bool
+
+
+@pytest.fixture(scope="module")
+def asked(resumed: Resumed) -> Asked:
+    world = resumed.world
+    with connect(world.shard.source, world.servers.admin) as session:
+        session.run("CREATE TABLE accounts.doubtful (n INT)")
+        session.run("SET SESSION binlog_format = 'STATEMENT'")
+        session.run("INSERT INTO accounts.doubtful VALUES (1)")
+    world.succeeds("backup_binlogs")
+    destroy(world.shard)
+    run_id = world.airflow.trigger("restore", {"shard": world.shard.name})
+    until(lambda: states(world.airflow.run("restore", run_id)).get("approve") == "awaiting_input", 300)
+    question = world.airflow.question("restore", run_id, "approve")
+    with connect(world.shard.source, world.servers.admin) as session:
+        closed = session.value("SELECT @@GLOBAL.offline_mode") == 1
+    world.airflow.answer("restore", run_id, "approve", "Promote", {"reason": "one row, I typed it myself"})
+    return Asked(world, world.airflow.wait("restore", run_id, timeout=400), question, closed)
+
+
 def waiting_processes(session: Session) -> list[int]:
     """The processes whose connections wait for a row lock: clients tell the server their process id."""
     rows = session.rows(
@@ -271,7 +301,9 @@ def test_a_shard_that_is_alive_is_left_alone_and_the_run_ends_red_and_at_once(ba
 
 
 def test_a_rehearsal_proves_the_backup_on_the_scratch_server_and_clears_it_away(backed_up: World) -> None:
-    run = backed_up.succeeds("rehearse", {"shard": "shard-1"})
+    run = backed_up.succeeds("rehearse", {"shard": "shard-1", "sabotage": "change_value"})
+    drilled = backed_up.airflow.xcom("rehearse", run.run_id, "drill")
+    assert (drilled["sabotage"], drilled["caught_by"]) == ("change_value", ["row content"])
     assert {"promote", "replicas"}.isdisjoint(states(run))
     assert states(run)["judge"] == states(run)["tear_down"] == states(run)["report"] == "success"
     scratch = backed_up.shard.scratch
@@ -338,3 +370,18 @@ def test_a_replay_that_was_killed_in_the_middle_is_retried_and_ends_with_the_sam
 def test_a_second_run_on_the_same_server_waits_for_nobody_and_is_refused(resumed: Resumed) -> None:
     assert resumed.second.state == "failed"
     assert resumed.run.run_id in resumed.world.why("restore", resumed.second)
+
+
+def test_a_person_decides_what_is_inconclusive_and_signs_for_it(asked: Asked) -> None:
+    world = asked.world
+    assert asked.run.state == "success", world.story("restore", asked.run)
+    assert "accounts\\.doubtful" in asked.question
+    assert asked.closed_before, "nothing is opened before they answer"
+    summary = world.airflow.xcom("restore", asked.run.run_id, "certify")
+    store = open_store(world.fleet.store, world.credentials.login("store"))
+    certificate = SignedCertificate.model_validate_json(store.get(summary["key"])).certificate
+    assert (certificate.verdict, certificate.approved_by) == ("inconclusive", "admin")
+    assert certificate.approval_reason == "one row, I typed it myself"
+    with connect(world.shard.source, world.servers.admin) as session:
+        assert session.rows("SELECT n FROM accounts.doubtful") == [(1,)]
+        assert session.value("SELECT @@GLOBAL.offline_mode") == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,14 +9,12 @@ import pytest
 from relight.errors import FleetError, TargetError
 from tests.airflow.fleets import fleet
 
-NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
-
 
 def read(*, fleet: Any = fleet("shard-1", "shard-2"), mode: str | None = None, **params: Any) -> Any:  # noqa: B008
     from relight_airflow.request import read_request
 
     given = {"shard": "shard-1", "target_kind": "latest", "target_value": "", "mode": "promote", **params}
-    return read_request(fleet, run_id="restore__manual__1", params=given, when=NOW, mode=mode)
+    return read_request(fleet, run_id="restore__manual__1", params=given, mode=mode)
 
 
 def test_a_plain_request_is_a_run() -> None:
@@ -100,20 +97,13 @@ def test_a_misspelt_parameter_is_refused() -> None:
     refuse_unknown({"shard": "shard-1"}, ["shard", "target_kind"])
 
 
-def test_every_shard_with_a_scratch_server_is_rehearsed_in_turn() -> None:
-    from relight_airflow.request import shard_in_turn
+def test_a_kind_of_sabotage_is_taken_as_it_is_called() -> None:
+    from relight_airflow.request import read_sabotage
 
-    many = fleet("a", "b", "c")
-    weeks = [shard_in_turn(many, NOW + timedelta(weeks=week)) for week in range(60)]
-    assert sorted(set(weeks[:3])) == ["a", "b", "c"]
-    assert weeks[:57] == weeks[3:], "the turn breaks somewhere, perhaps at the turn of the year"
-
-
-def test_a_rehearsal_run_again_in_the_same_week_takes_the_same_shard() -> None:
-    from relight_airflow.request import shard_in_turn
-
-    many = fleet("a", "b", "c")
-    assert len({shard_in_turn(many, NOW + timedelta(days=day)) for day in range(6)}) == 1
+    assert read_sabotage("none") == ()
+    assert read_sabotage("flip_bit") == ("flip_bit",)
+    with pytest.raises(FleetError, match="drop_row"):
+        read_sabotage("drop_rows")
 
 
 def test_backups_are_of_every_shard_unless_one_is_named() -> None:

@@ -60,12 +60,6 @@ def test_a_rehearsal_works_on_the_machine_of_the_scratch_server(fleet_file: Path
     assert queue(Task("replay", 3), DagRun("rehearse", {"shard": "shard-1"})) == "shard-1-x"
 
 
-def test_a_scheduled_rehearsal_goes_where_its_first_task_will_say(fleet_file: Path) -> None:
-    from relight_airflow.request import shard_in_turn
-
-    assert queue(Task("plan"), DagRun("rehearse", None)) == f"{shard_in_turn(FLEET, NOW)}-x"
-
-
 def test_logs_are_shipped_on_the_machine_of_the_source(fleet_file: Path) -> None:
     assert [queue(Task("ship", index), DagRun("backup_binlogs")) for index in (0, 1)] == ["shard-1-a", "shard-2-a"]
 
@@ -76,7 +70,7 @@ def test_backups_are_taken_on_the_machine_of_the_backup_server(fleet_file: Path)
     assert queue(Task("snapshot", 0), one) == "shard-2-b"
 
 
-@pytest.mark.parametrize("task_id", ["check", "watcher", "databases"])
+@pytest.mark.parametrize("task_id", ["check", "watcher", "databases", "approve"])
 def test_a_task_that_touches_no_machine_does_not_wait_for_one(fleet_file: Path, task_id: str) -> None:
     assert queue(Task(task_id), DagRun("restore", {"shard": "shard-1"})) is None
 

@@ -14,10 +14,10 @@ from relight.planning.target import Target
 from relight.recover import recover
 from relight.server import mysqld
 from relight.site import Run, Site
+from relight.step_records import load_records
 from relight.steps.inspect_target import inspect_target
 from relight.steps.plan import plan_run
 from relight.steps.snapshot import take_snapshot
-from relight.steps.stepping import load_records
 from tests.support.servers import Servers
 
 RUN = Run(run_id="run-1", shard="shard-1", target=Target(kind="latest"))

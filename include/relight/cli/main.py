@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, certificate, demo, lab, planning
+from relight.cli import backup, bench, certificate, demo, lab, planning, rehearsals
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -31,6 +31,8 @@ app.add_typer(lab.app, name="lab")
 lab.app.command("demo")(demo.demo)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
+app.command("rehearse")(rehearsals.rehearse)
+app.command("rehearsals")(rehearsals.rehearsals)
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")

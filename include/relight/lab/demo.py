@@ -26,9 +26,9 @@ from relight.lab.workload import Pace, Workload
 from relight.lane import lane_progress
 from relight.progress import Progress
 from relight.proof import keys_trusted_here
+from relight.reporting.report import Report
 from relight.server.session import connect
 from relight.site import Site
-from relight.steps.report import Report
 
 _WRITES = 4000
 """Commits per shard before the full backup, between it and each shipping of logs, and after the last one."""

@@ -1,0 +1,94 @@
+"""The page of a run for people: self-contained, printable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import jinja2
+
+from relight.backups.manifest import Value
+from relight.rehearsal.history import ShardHistory, coverage
+from relight.reporting.report import Report
+from relight.step_records import PROVING, RESTORING, StepRecord, elapsed
+
+WITHIN_DAYS: Final = 30.0
+"""A shard whose proof is older counts as not proved."""
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
+    """One self-contained HTML page.
+
+    :param fleet: what rehearsals have proved of each shard, for the page of a rehearsal.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        totals=report.totals_per_step(),
+        bars=_bars(report.steps),
+        checks=report.checks_in_sum(),
+        lanes=_lane_speeds(report.steps),
+        restoring=elapsed(report.steps, RESTORING),
+        proving=elapsed(report.steps, PROVING),
+        fleet=fleet,
+        coverage=coverage(fleet, report.written_at, WITHIN_DAYS),
+    )
+
+
+class _Bar(Value):
+    """One attempt in the timeline; positions in percent of the whole run."""
+
+    label: str
+    left: float
+    width: float
+    seconds: float
+    failed: bool
+
+
+def _bars(steps: tuple[StepRecord, ...]) -> list[_Bar]:
+    if not steps:
+        return []
+    start = min(s.started for s in steps)
+    whole = max((max(s.ended for s in steps) - start).total_seconds(), 0.001)
+    return [
+        _Bar(
+            label=f"{s.step} {s.summary.get('label', s.key)}".strip(),
+            left=round(100 * (s.started - start).total_seconds() / whole, 3),
+            width=round(max(100 * s.seconds / whole, 0.15), 3),
+            seconds=round(s.seconds, 2),
+            failed=s.outcome == "failed",
+        )
+        for s in steps
+    ]  # fmt: skip
+
+
+class _LaneSpeed(Value):
+    """How fast a task replayed its lanes; ``width`` in percent of the fastest."""
+
+    label: str
+    megabytes: float
+    seconds: float
+    speed: float
+    width: float
+
+
+def _lane_speeds(steps: Sequence[StepRecord]) -> list[_LaneSpeed]:
+    """Those that succeeded, the slowest to end first: it decided when replay was over."""
+    last = {record.key: record for record in steps if record.step == "replay" and record.outcome == "done"}
+    told = [
+        (str(r.summary["label"]), r.summary["bytes"] / 1e6, max(float(r.summary["seconds"]), 0.001))
+        for r in sorted(last.values(), key=lambda r: r.seconds, reverse=True)
+    ]  # fmt: skip
+    fastest = max((megabytes / seconds for _, megabytes, seconds in told), default=0.0) or 1.0
+    return [
+        _LaneSpeed(
+            label=label, megabytes=round(megabytes, 1), seconds=round(seconds, 2),
+            speed=round(megabytes / seconds, 1), width=round(100 * megabytes / seconds / fastest, 2),
+        )
+        for label, megabytes, seconds in told
+    ]  # fmt: skip
