@@ -16,6 +16,7 @@ not included: just before a `DROP TABLE`); `position` (of a binary log file, as 
 | task | if it fails |
 | --- | --- |
 | `check` | the request makes no sense, or another run is at work on this server: its log says which |
+| `salvage` | the store does not answer; what lies on disk and cannot be used is said, and fails nothing |
 | `plan` | the store lacks something: the message names the nearest point that can be reached |
 | `guard` | the server shows signs of life: find out who is using it |
 | `restore_snapshot`, `split`, `replay` | retried by themselves where that can help; clearing one is always safe |
@@ -34,7 +35,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import approval_params, mode_param, shard_param, skip_param, target_params
+from relight_airflow.request import approval_params, mode_param, salvage_param, shard_param, skip_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
 with DAG(
@@ -48,6 +49,7 @@ with DAG(
         **target_params(),
         "mode": mode_param(),
         "skip_gtids": skip_param(),
+        "salvage": salvage_param(),
         **approval_params(),
     },
     tags=["relight", "restore"],

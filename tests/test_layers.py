@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "binlog": {"errors", "gtid"},
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "run_files"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
+    "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},
     "rehearsal": {"errors", "fleet", "credentials", "run_files", "sabotage", "backups", "binlog", "lane", "server", "store", "verify"},
     "steps": {"errors", "gtid", "fleet", "credentials", "site", "run_files", "splitting", "unpacking", "checks",
-              "step_records", "reporting",
+              "step_records", "reporting", "fencing",
               "backups", "planning", "store", "server", "lane", "sabotage", "rehearsal",
               "certificate", "proof"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},

@@ -35,7 +35,8 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- SabotageMissed    no check has found what was broken on purpose
     |   `-- SabotageImpossible nothing of the shard lends itself to it
     |-- PromotionRefused      the server must stay closed
-    |   `-- CertificateRefused its certificate does not hold, or is for something else
+    |   |-- CertificateRefused its certificate does not hold, or is for something else
+    |   `-- ClaimRefused      another run has the shard, or somebody has taken it away from this one
     `-- LabError              the lab cannot be set up, started or stopped
 """
 
@@ -206,6 +207,10 @@ class PromotionRefused(RelightError):
 
 class CertificateRefused(PromotionRefused):
     """A certificate does not hold, or is for something else: nothing is opened on it."""
+
+
+class ClaimRefused(PromotionRefused):
+    """Another run has the shard, or somebody has taken it away from this one."""
 
 
 class LabError(RelightError):

@@ -23,6 +23,7 @@ from relight.steps.replay import ReplaySummary, replay_group
 from relight.steps.replicas import rebuild_replica
 from relight.steps.report import ReportSummary, write_report
 from relight.steps.restore import restore_snapshot
+from relight.steps.salvage import salvage
 from relight.steps.split import split_segment
 from relight.steps.teardown import tear_down
 from relight.steps.validate import validate_database
@@ -31,6 +32,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 STEPS = (
+    salvage,
     plan_run,
     inspect_target,
     restore_snapshot,
@@ -46,8 +48,8 @@ STEPS = (
     tear_down,
     write_report,
 )
-"""The steps in their order; ``promote`` and ``rebuild_replica`` only to promote, ``drill`` and ``tear_down`` only to
-rehearse."""
+"""The steps in their order; ``salvage``, ``promote`` and ``rebuild_replica`` only to promote, ``drill`` and
+``tear_down`` only to rehearse."""
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
@@ -71,6 +73,8 @@ def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
 
 def _rebuild(site: Site, run: Run, workers: int) -> None:
     """From nothing to a closed server that was proved to hold the target's data."""
+    if run.mode == "promote":
+        salvage(site, run)
     plan = plan_run(site, run)
     inspect_target(site, run)
     restore_snapshot(site, run)

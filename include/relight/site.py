@@ -47,6 +47,10 @@ class Run(Value):
     """Who decided that the shard may be promoted although something is inconclusive; empty: nobody did."""
     approval_reason: str = ""
     """Why."""
+    salvage: bool = True
+    """Whether to ship what a lost source's disk still holds before the plan is made."""
+    requested_by: str = ""
+    """Who asked for it, as far as is known; for the record."""
     sabotages: tuple[Sabotage, ...] = ()
     """What a rehearsal breaks once it has proved the shard: the first of these that is possible there."""
 

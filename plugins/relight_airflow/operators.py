@@ -77,7 +77,11 @@ class CheckOperator(RelightOperator):
             request.refuse_unknown(dag_run.conf or {}, context["dag"].params)
             here = fleet()
             run = request.read_request(
-                here, run_id=f"{dag_run.dag_id}__{dag_run.run_id}", params=context["params"], mode=self.mode
+                here,
+                run_id=f"{dag_run.dag_id}__{dag_run.run_id}",
+                params=context["params"],
+                mode=self.mode,
+                requested_by=str(getattr(dag_run, "triggering_user_name", "") or ""),
             )
             if run.mode == "rehearse":
                 run = run.model_copy(update={"sabotages": self._sabotages(run, context["params"])})

@@ -72,6 +72,15 @@ def skip_param() -> Param:
     )  # fmt: skip
 
 
+def salvage_param() -> Param:
+    """Whether the lost source's own disk is looked at."""
+    return Param(
+        default=True, type="boolean", title="Salvage logs from the source's disk", section="Exceptions",
+        description="Ship what the lost source's own binary logs hold and the store lacks, before the plan is made. "
+        "Off: it is only said how much that is.",
+    )  # fmt: skip
+
+
 def mode_param() -> Param:
     """Whether the shard is opened at the end."""
     return Param(
@@ -115,7 +124,9 @@ def turn_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
-def read_request(fleet: Fleet, *, run_id: str, params: Mapping[str, Any], mode: str | None = None) -> Run:
+def read_request(
+    fleet: Fleet, *, run_id: str, params: Mapping[str, Any], mode: str | None = None, requested_by: str = ""
+) -> Run:  # fmt: skip
     """Check a request and make it a run. ``mode`` overrides the parameter, for rehearsals.
 
     :raises FleetError: an unknown shard or mode, or no scratch server for a rehearsal;
@@ -130,6 +141,7 @@ def read_request(fleet: Fleet, *, run_id: str, params: Mapping[str, Any], mode: 
         "run_id": run_id, "shard": shard, "target": target, "mode": mode,
         "skip": str(params.get("skip_gtids") or ""), "approved_by": str(params.get("approved_by") or "").strip(),
         "approval_reason": str(params.get("approval_reason") or "").strip(),
+        "salvage": bool(params.get("salvage", True)), "requested_by": requested_by,
     })  # fmt: skip
     run.server(fleet)
     return run

@@ -56,6 +56,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     With ``only_rehearse`` the DAG has no task that could promote, whatever its parameters say.
     """
     check = CheckOperator(task_id=CHECK, mode="rehearse" if only_rehearse else None, max_active_tis_per_dag=1)
+    salvage = [] if only_rehearse else [_salvage()]
     plan = StepOperator(task_id="plan", step="relight.steps.plan.plan_run", fan_out="segments")
     guard = StepOperator(task_id="guard", step="relight.steps.inspect_target.inspect_target")
     snapshot = StepOperator(task_id="restore_snapshot", step="relight.steps.restore.restore_snapshot")
@@ -69,7 +70,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     approve = ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
     certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval=approve.task_id)
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
-    chain(check, plan, guard, snapshot, lanes, replay, put_off, validate, judge, approve, certify)
+    chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, approve, certify)
     chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
@@ -99,6 +100,10 @@ def backup_tasks(task_id: str, step: str) -> None:
     shards = ShardsOperator(task_id="shards")
     each = BackupOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
     each.expand(shard=shards.output)
+
+
+def _salvage() -> StepOperator:
+    return StepOperator(task_id="salvage", step="relight.steps.salvage.salvage", modes=("promote",))
 
 
 def _drill(*, after: StepOperator) -> StepOperator:

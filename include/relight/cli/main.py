@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, certificate, demo, lab, planning, rehearsals
+from relight.cli import backup, bench, certificate, demo, fence, lab, planning, rehearsals
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(backup.app, name="backup")
 app.add_typer(bench.app, name="bench")
 app.add_typer(certificate.app, name="certificate")
+app.add_typer(fence.app, name="fence")
 app.add_typer(lab.app, name="lab")
 lab.app.command("demo")(demo.demo)
 app.command("catalog")(planning.catalog)
@@ -56,6 +57,9 @@ def restore(
         str, typer.Option(help="Your name, to promote although something is inconclusive. The certificate says so.")
     ] = "",
     approval_reason: Annotated[str, typer.Option(help="Why that is right.")] = "",
+    salvage: Annotated[
+        bool, typer.Option(help="Ship what the source's own disk still holds and the store lacks, before planning.")
+    ] = True,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Lanes replayed side by side.")] = 4,
     fleet: FleetOption = None,
     as_json: JsonOption = False,
@@ -66,7 +70,7 @@ def restore(
         run = Run(
             run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
             mode=mode, approved_by=approved_by, approval_reason=approval_reason,
-            skip=GtidSet.parse(",".join(skip_gtid or ())),
+            skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage,
         )  # fmt: skip
         site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
         report = recover(site, run, workers=workers)

@@ -16,6 +16,8 @@ class Mark(Value):
 
     run_id: str
     state: State
+    epoch: int | None = None
+    """Of a promoted server: the epoch of the shard in which it was opened."""
 
 
 def mark_path(datadir: Path) -> Path:
@@ -31,9 +33,9 @@ def read_mark(datadir: Path) -> Mark | None:
     return Mark.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def write_mark(datadir: Path, run_id: str, state: State) -> None:
+def write_mark(datadir: Path, run_id: str, state: State, epoch: int | None = None) -> None:
     """Set or replace the mark."""
-    write_whole(mark_path(datadir), Mark(run_id=run_id, state=state).model_dump_json())
+    write_whole(mark_path(datadir), Mark(run_id=run_id, state=state, epoch=epoch).model_dump_json())
 
 
 def built_by(datadir: Path, run_id: str) -> bool:

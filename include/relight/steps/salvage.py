@@ -1,0 +1,142 @@
+"""Step: ship what a lost source's own disk still holds and the store lacks.
+
+The newest commits of a lost server are in no backup, but may lie in its binary logs, in its data directory or in one
+that was set aside. They are read without starting a server and shipped like any others, so that plan, replay and
+proof treat them alike.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from relight.backups.catalog import Catalog, load_catalog
+from relight.backups.chain import history
+from relight.backups.manifest import GtidField, Value
+from relight.backups.salvage import FoundLogs, find_logs, known_before
+from relight.backups.shipping import Digests, Origin, ship
+from relight.certificate.document import SignedCertificate
+from relight.errors import GuardRefused
+from relight.fleet import Server
+from relight.gtid import GtidSet
+from relight.lane.survey import survey
+from relight.server import guard
+from relight.server.rebuilt import read_mark
+from relight.site import Run, Site
+from relight.steps.stepping import step
+
+
+class SalvageSummary(Value):
+    """What was found beyond the store, and what became of it."""
+
+    transactions: int
+    gtids: GtidField = GtidSet()
+    files: tuple[str, ...] = ()
+    newest_commit: datetime | None = None
+    shipped: bool = False
+    notes: tuple[str, ...] = ()
+    """What lies there and could not be used, and why."""
+
+
+@step("salvage")
+def salvage(site: Site, run: Run) -> SalvageSummary:
+    """Look at the source's own directories; ship what the store lacks, unless the run says not to.
+
+    A directory is used only if it holds the whole history that the store knows: another one is from before an earlier
+    restore, and its rest was given up then. Where something is alive nothing is read: the guard will say so.
+    """
+    source = run.shard_of(site.fleet).source
+    try:
+        guard.refuse_if_alive(source, "be read")
+    except GuardRefused as alive:
+        return SalvageSummary(transactions=0, notes=(str(alive),))
+    catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
+    scratch = run.folder(site.fleet) / "salvage"
+    notes: list[str] = []
+    shipped: list[SalvageSummary] = []
+    for folder in _folders(source):
+        found = find_logs(folder, scratch / folder.name)
+        if found is None:
+            continue
+        if found.problem:
+            notes.append(f"{folder}: read up to a file that cannot be read: {found.problem}")
+        shipped.append(_from(site, run, catalog, found, notes))
+    summary = _in_sum(shipped, notes)
+    _say(site, run, summary)
+    return summary
+
+
+def _folders(source: Server) -> list[Path]:
+    """The data directory and what was set aside of it, but for what Relight was still rebuilding."""
+    beside = sorted(source.datadir.parent.glob(f"{source.datadir.name}.set-aside.*"), reverse=True)
+    folders = [folder for folder in (source.datadir, *beside) if folder.is_dir()]
+    marks = {folder: read_mark(folder) for folder in folders}
+    return [folder for folder, mark in marks.items() if mark is None or mark.state != "restored"]
+
+
+def _from(site: Site, run: Run, catalog: Catalog, found: FoundLogs, notes: list[str]) -> SalvageSummary:
+    archived = functools.reduce(GtidSet.__or__, (history(one) for one in catalog.segments), _snapshots(catalog))
+    before = _before(site, run, catalog, found)
+    lacking = found.gtids - archived
+    if not lacking:
+        return SalvageSummary(transactions=0)
+    if before is None:
+        notes.append(f"{found.folder}: {lacking} cannot be used: nothing tells what came before the server's first log")
+        return SalvageSummary(transactions=0)
+    if gone := archived - (found.history | before):
+        notes.append(f"{found.folder}: {lacking} belongs to a history without {gone}, which is in the store")
+        return SalvageSummary(transactions=0)
+    wanted = [(path, summary) for path, summary in found.files if summary.gtids - archived]
+    if run.salvage:
+        _ship(site, run, found, before, [path for path, _ in wanted])
+    commits = [summary.last_commit for _, summary in wanted if summary.last_commit]
+    return SalvageSummary(
+        transactions=lacking.count(), gtids=lacking, files=tuple(f"{found.folder}/{path.name}" for path, _ in wanted),
+        newest_commit=max(commits, default=None), shipped=run.salvage,
+    )  # fmt: skip
+
+
+def _snapshots(catalog: Catalog) -> GtidSet:
+    return functools.reduce(GtidSet.__or__, (one.reference.gtids for one in catalog.snapshots), GtidSet())
+
+
+def _before(site: Site, run: Run, catalog: Catalog, found: FoundLogs) -> GtidSet | None:
+    """What is in no log of this server and yet came before them."""
+    known = known_before(found.server_uuid, catalog.segments)
+    mark = read_mark(found.folder)
+    if known is not None or mark is None or mark.state != "promoted":
+        return known
+    # A server that was promoted and never shipped anything: its certificate says what it began with.
+    keys = [one.key for one in site.store.list(f"{run.shard}/runs/{mark.run_id}/certificates/")]
+    return SignedCertificate.model_validate_json(site.store.get(keys[-1])).certificate.gtids if keys else None
+
+
+def _ship(site: Site, run: Run, found: FoundLogs, before: GtidSet, files: Sequence[Path]) -> None:
+    digests = Digests(run.folder(site.fleet) / "salvage" / f"{found.server_uuid}.json")
+    origin = Origin(run.shard, found.server_uuid, before - found.gtids)
+    for path in files:
+        label = f"{run.shard}: salvage {path.name}"
+        site.progress.start(label, path.stat().st_size)
+        ship(site.store, origin, path, digests.of(path), functools.partial(site.progress.advance, label), survey)
+    digests.save()
+
+
+def _in_sum(parts: Sequence[SalvageSummary], notes: Sequence[str]) -> SalvageSummary:
+    gtids = functools.reduce(GtidSet.__or__, (part.gtids for part in parts), GtidSet())
+    return SalvageSummary(
+        transactions=gtids.count(), gtids=gtids, files=tuple(file for part in parts for file in part.files),
+        newest_commit=max((part.newest_commit for part in parts if part.newest_commit), default=None),
+        shipped=any(part.shipped for part in parts), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _say(site: Site, run: Run, summary: SalvageSummary) -> None:
+    for note in summary.notes:
+        site.progress.say(f"{run.shard}: {note}")
+    if not summary.transactions:
+        site.progress.say(f"{run.shard}: nothing lies on disk here that the store lacks")
+        return
+    what = "shipped" if summary.shipped else "lie on disk and will be lost, since the run does not salvage"
+    site.progress.say(f"{run.shard}: {summary.transactions} transactions, up to {summary.newest_commit}, {what}")
