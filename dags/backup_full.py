@@ -14,7 +14,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from relight_airflow.request import EVERY, shard_param
-from relight_airflow.steps import DEFAULTS, backup_tasks
+from relight_airflow.steps import DEFAULTS, shard_tasks
 
 with DAG(
     "backup_full",
@@ -26,4 +26,4 @@ with DAG(
     tags=["relight", "backup"],
     max_active_runs=1,
 ):
-    backup_tasks("snapshot", "relight.steps.snapshot.take_snapshot")
+    shard_tasks("snapshot", "relight.steps.snapshot.take_snapshot")

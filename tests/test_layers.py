@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
-    "reporting": {"errors", "site", "run_files", "step_records", "backups", "planning", "rehearsal"},
+    "reporting": {"errors", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},
     "rehearsal": {"errors", "fleet", "credentials", "run_files", "sabotage", "backups", "binlog", "lane", "server", "store", "verify"},

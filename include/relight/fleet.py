@@ -127,6 +127,8 @@ class Limits(_Value):
     connections: int = Field(default=0, ge=0, le=256)
     """How many connections all lanes together write with; large lanes get more of them. 0: twice the cores of
     the machine, at least 4."""
+    clone_mib_per_s: int = Field(default=0, ge=0)
+    """How fast one replica copies the new source, which takes writes meanwhile. 0: as fast as it can."""
     disk_reserve: float = Field(default=1.2, ge=1.0)
     """Free space a restore needs, as a multiple of the bytes it will write."""
 

@@ -233,17 +233,17 @@ class TurnOperator(RelightOperator):
 
 
 class ShardsOperator(RelightOperator):
-    """First task of a backup: which shards."""
+    """First task of what is done for many shards: which ones."""
 
     def execute(self, context: Any) -> list[str]:
         """Their names, as parameter ``shard`` says."""
         with plain_errors(self.log):
             request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            return request.shards_to_back_up(fleet(), context["params"])
+            return request.chosen_shards(fleet(), context["params"])
 
 
-class BackupOperator(RelightOperator):
-    """Backs one shard up, by ``step`` (``module.function``), which takes the site and the shard."""
+class ShardOperator(RelightOperator):
+    """Does something for one shard, by ``step`` (``module.function``), which takes the site and the shard."""
 
     template_fields: Sequence[str] = ("shard",)
 

@@ -171,8 +171,8 @@ def read_sabotage(value: str) -> tuple[Sabotage, ...]:
     return (found,)
 
 
-def shards_to_back_up(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
-    """The shards a backup run is for. :raises FleetError: there is no such shard."""
+def chosen_shards(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
+    """The shards that a run for many is for. :raises FleetError: there is no such shard."""
     wanted = str(params["shard"])
     return [s.name for s in fleet.shards] if wanted == EVERY else [fleet.shard(wanted).name]
 

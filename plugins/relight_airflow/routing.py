@@ -52,7 +52,7 @@ def server_of(fleet: Fleet, *, dag_id: str, task_id: str, map_index: int, conf: 
     """
     if dag_id in ("restore", "rehearse"):
         return _restored_on(fleet, dag_id, task_id, map_index, conf)
-    if dag_id in ("backup_full", "backup_binlogs") and map_index >= 0:
+    if dag_id in ("backup_full", "backup_binlogs", "fence_check") and map_index >= 0:
         return _backed_up_on(fleet, dag_id, map_index, conf)
     return None
 

@@ -15,11 +15,11 @@ from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_pa
 from relight_airflow.failures import FailedForGood
 from relight_airflow.operators import (
     CHECK,
-    BackupOperator,
     CheckOperator,
     DatabasesOperator,
     PutOffOperator,
     ReplayOperator,
+    ShardOperator,
     ShardsOperator,
     StepOperator,
     TurnOperator,
@@ -95,10 +95,10 @@ def turn_tasks() -> None:
     each.expand(conf=turn.output)
 
 
-def backup_tasks(task_id: str, step: str) -> None:
-    """Add the tasks of one kind of backup to the current DAG: a task per shard, each calls ``step``."""
+def shard_tasks(task_id: str, step: str) -> None:
+    """Add a task per shard to the current DAG, each calls ``step``: a backup, a look at the fence."""
     shards = ShardsOperator(task_id="shards")
-    each = BackupOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
+    each = ShardOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
     each.expand(shard=shards.output)
 
 

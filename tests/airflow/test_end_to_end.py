@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
+import httpx
 import psutil
 import pytest
 import yaml
@@ -336,6 +338,17 @@ def test_the_grid_shows_which_lane_log_database_and_replica_a_task_works_on(rest
     assert all(t.part.startswith("binlog.") for t in mapped(run, "split"))
     assert [t.part for t in mapped(run, "replicas")] == ["shard-1-a-replica-1", "shard-1-a-replica-2"]
     assert states(run)["tear_down"] == states(run)["watcher"] == "skipped"
+
+
+def test_the_report_is_a_tab_of_the_run_and_not_for_strangers(restored: Restored) -> None:
+    world, run = restored.world, restored.run
+    path = f"/relight/report/restore/{quote(run.run_id, safe='')}"
+    page = world.airflow.page(path)
+    assert "Throughput per lane" in page
+    assert "What was lost, and why" in page
+    stranger = httpx.get(world.airflow.url + path)
+    assert stranger.status_code in (401, 403)
+    assert "shard-1" not in stranger.text
 
 
 def test_only_small_values_go_through_airflow(restored: Restored) -> None:

@@ -107,9 +107,9 @@ def test_a_kind_of_sabotage_is_taken_as_it_is_called() -> None:
 
 
 def test_backups_are_of_every_shard_unless_one_is_named() -> None:
-    from relight_airflow.request import EVERY, shards_to_back_up
+    from relight_airflow.request import EVERY, chosen_shards
 
-    assert shards_to_back_up(fleet("a", "b"), {"shard": EVERY}) == ["a", "b"]
-    assert shards_to_back_up(fleet("a", "b"), {"shard": "b"}) == ["b"]
+    assert chosen_shards(fleet("a", "b"), {"shard": EVERY}) == ["a", "b"]
+    assert chosen_shards(fleet("a", "b"), {"shard": "b"}) == ["b"]
     with pytest.raises(FleetError):
-        shards_to_back_up(fleet("a", "b"), {"shard": "z"})
+        chosen_shards(fleet("a", "b"), {"shard": "z"})

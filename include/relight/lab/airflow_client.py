@@ -160,6 +160,15 @@ class AirflowClient:
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
         self._send("PATCH", path, {"chosen_options": [option], "params_input": dict(values)})
 
+    def page(self, path: str) -> str:
+        """A page for people, as the one who is signed in gets it."""
+        if "Authorization" not in self._http.headers:
+            self._sign_in()
+        answer = self._http.get(path)
+        if answer.is_error:
+            raise LabError(f"Airflow refused {path}", on=self.url, why=_reason(answer))
+        return answer.text
+
     def run_page(self, dag_id: str, run_id: str) -> str:
         """The run's page in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"

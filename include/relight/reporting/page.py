@@ -11,7 +11,9 @@ import jinja2
 from relight.backups.manifest import Value
 from relight.rehearsal.history import ShardHistory, coverage
 from relight.reporting.report import Report
+from relight.site import Run
 from relight.step_records import PROVING, RESTORING, StepRecord, elapsed
+from relight.store.base import Store
 
 WITHIN_DAYS: Final = 30.0
 """A shard whose proof is older counts as not proved."""
@@ -38,6 +40,12 @@ def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
         fleet=fleet,
         coverage=coverage(fleet, report.written_at, WITHIN_DAYS),
     )
+
+
+def newest_page(store: Store, run: Run) -> str | None:
+    """The last report page that a run has left in the store; None: none yet."""
+    pages = [entry.key for entry in store.list(f"{run.folder_key}/report-") if entry.key.endswith(".html")]
+    return store.get(pages[-1]).decode("utf-8") if pages else None
 
 
 class _Bar(Value):

@@ -109,6 +109,9 @@ def _clone(replica: Server, source: Server, site: Site) -> None:
         session.run("SET GLOBAL super_read_only = OFF")
         check_clone_plugin(session, "the replica is a clone of its source")
         session.run("SET GLOBAL clone_valid_donor_list = %s", f"{source.host}:{source.port}")
+        # The recipient decides for both: it is sent no more than it takes.
+        limit = site.fleet.limits.clone_mib_per_s
+        session.run("SET GLOBAL clone_max_data_bandwidth = %s, clone_max_network_bandwidth = %s", limit, limit)
         pid = mysqld.running_pid(replica)
         try:
             _copy_when_the_source_is_free(session, source, login)

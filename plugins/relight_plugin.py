@@ -1,0 +1,32 @@
+"""What Relight adds to Airflow's own pages: the report, as a tab of each run.
+
+Airflow imports this file in every process, tasks included, so nothing else is imported unless this is the API server.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+def _apps() -> list[dict[str, Any]]:
+    if sys.argv[1:2] != ["api-server"]:
+        return []
+    from relight_airflow.pages import app
+
+    return [{"app": app, "url_prefix": "/relight", "name": "relight"}]
+
+
+class RelightPlugin(AirflowPlugin):
+    """The report of a run, where people look for it."""
+
+    name = "relight"
+    fastapi_apps: ClassVar[list[dict[str, Any]]] = _apps()
+    external_views: ClassVar[list[dict[str, str]]] = [
+        {
+            "name": "Relight report", "href": "relight/report/{DAG_ID}/{RUN_ID}", "destination": "dag_run",
+            "url_route": "relight-report", "category": "relight",
+        }
+    ]  # fmt: skip
