@@ -11,7 +11,7 @@ from itertools import islice
 from relight.errors import StatementFailed
 from relight.lane.lane_progress import DATABASE
 from relight.lane.stream import StreamReader
-from relight.rehearsal.rows import LastRow, Transaction, sampler, written_tables
+from relight.rehearsal.rows import MOST_ROWS, LastRow, Transaction, written_tables
 from relight.rehearsal.scene import Attempt, Scene
 from relight.rehearsal.single_rows import change_value, drop_row, swap_values
 from relight.rehearsal.whole_transactions import replay_twice, skip_transaction
@@ -55,7 +55,7 @@ def damage_database(session: Session, claim: Claim, sabotage: Sabotage, draw: ra
     Nothing is logged, and what was done is recorded in the same transaction.
     """
     session.run("SET SESSION time_zone = '+00:00'")
-    shapes, log = read_log(session, claim, sampler(draw.getrandbits(64)))
+    shapes, log = read_log(session, claim, draw.getrandbits(64), MOST_ROWS)
     if sabotage == "drop_index":
         return _drop_index(session, claim.database, log, draw)
     if not any(segment.files for segment in claim.segments):

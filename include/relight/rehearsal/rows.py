@@ -17,7 +17,7 @@ from relight.lane.lane_progress import Position
 from relight.lane.segments import LaneSegment
 from relight.lane.stream import MappedTable, Rows, StreamReader, chunks
 from relight.verify.columns import Shape
-from relight.verify.images import Image, LastImages
+from relight.verify.images import Image
 from relight.verify.log_images import LogImages
 
 MOST_ROWS = 100_000
@@ -71,11 +71,6 @@ class Transaction:
     def in_order(self) -> list[tuple[MappedTable, bytes]]:
         """Table and event."""
         return [(table, event) for table, _, event in sorted(self.events, key=lambda one: one[1])]
-
-
-def sampler(seed: int) -> LastImages:
-    """Takes the images that :func:`written_tables` makes its tables of."""
-    return LastImages(seed, MOST_ROWS)
 
 
 def written_tables(log: LogImages, shapes: Mapping[str, Shape]) -> dict[str, WrittenTable]:

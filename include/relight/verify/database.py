@@ -23,7 +23,7 @@ from relight.verify.columns import Shape, read_shapes
 from relight.verify.content import Compared, compare_rows
 from relight.verify.counting import compare, count_rows
 from relight.verify.definitions import compare_definitions
-from relight.verify.images import LastImages
+from relight.verify.images import SAMPLE, LastImages
 from relight.verify.integrity import damaged_tables, low_counters, orphans
 from relight.verify.log_images import LogImages, read_images
 from relight.verify.reach import Reach, cascading
@@ -38,6 +38,10 @@ _INTEGRITY: Mapping[str, tuple[Callable[[Session, str], tuple[int, list[str]]], 
     # The lost source may have had such rows itself.
     FOREIGN_KEYS: (orphans, "inconclusive"),
 }
+
+
+_MOST_BYTES, _LEAST_BYTES = 256 << 20, 1 << 20
+"""What the samples of all tables of a database may take in memory; and what each may have at any rate."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     verdicts = compare(claim.expected, count_rows(session, claim.database))
     checks.append(_counted(claim, verdicts, began))
     began = time.monotonic()
-    shapes, log = read_log(session, claim, LastImages(claim.seed))
+    shapes, log = read_log(session, claim, claim.seed)
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
     checks.append(_content(claim, compared, log, began))
@@ -77,9 +81,10 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     return verdicts, checks
 
 
-def read_log(session: Session, claim: Claim, images: LastImages) -> tuple[dict[str, Shape], LogImages]:
-    """The tables as they stand, and which of their rows the log has written. ``images``: takes and chooses these."""
+def read_log(session: Session, claim: Claim, seed: int, most: int = SAMPLE) -> tuple[dict[str, Shape], LogImages]:
+    """The tables as they stand, and a sample of the rows that the log has written: at most so many of each table."""
     shapes = read_shapes(session, claim.database)
+    images = LastImages(seed, most, max(_LEAST_BYTES, _MOST_BYTES // max(len(shapes), 1)))
     keys = {name[1]: its for name, its in foreign_keys(session).items() if name[0] == claim.database}
     reach = _reach(claim, shapes, keys)
     return shapes, read_images(claim.segments, claim.database, shapes, cascading(keys), reach, images)

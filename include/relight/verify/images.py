@@ -24,9 +24,6 @@ SHARE = 0.001
 SAMPLE = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - SHARE))
 """So many rows per table: should one in a thousand of the rows that the log has touched be wrong, at least one of
 them is in the sample with a probability of 99.9 %. A table of which fewer were touched is compared wholly."""
-_MOST_BYTES = 64 << 20
-"""Large rows make a smaller sample."""
-
 _Numbers = NDArray[np.uint64]
 
 
@@ -51,7 +48,8 @@ class _Sample:
 class LastImages:
     """Takes the rows events of tables in the order of the log."""
 
-    def __init__(self, seed: int, most: int = SAMPLE, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, seed: int, most: int = SAMPLE, most_bytes: int = 64 << 20) -> None:
+        """``most_bytes``: of one table's sample. Large rows make a smaller one."""
         self.seed = seed
         self._seed = np.uint64(seed & (2**64 - 1))
         self._most = most
