@@ -12,16 +12,20 @@ from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from relight.credentials import Login, Purpose
-from relight.errors import FleetError
+from relight.errors import CredentialsMissing, FleetError
 from relight.fleet import Fleet, load_fleet
 from relight.progress import Lines
 from relight.site import Site
+from relight_airflow.connection import ConnectionAnnouncer
 
 CONNECTIONS: dict[Purpose, str] = {
     "admin": "relight_admin",
     "replication": "relight_replication",
     "store": "relight_store",
     "certificate": "relight_certificate",
+    "proxysql": "relight_proxysql",
+    "hook": "relight_hook",
+    "airflow": "relight_airflow",
 }
 """The Airflow Connection that holds each login."""
 
@@ -51,7 +55,7 @@ class AirflowCredentials:
         self._lock = Lock()
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; FleetError when its Connection is missing or has no login."""
+        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when that has no login."""
         with self._lock:
             if purpose not in self._known:
                 self._known[purpose] = _look_up(purpose)
@@ -64,7 +68,7 @@ def _look_up(purpose: Purpose) -> Login:
     try:
         connection = _connection(connection_id, mysql=purpose in ("admin", "replication"))
     except AirflowNotFoundException:
-        raise FleetError(
+        raise CredentialsMissing(
             f"no credentials for {purpose}", on=connection_id, why="no such Connection", hint=hint
         ) from None
     if not connection.login:
@@ -100,4 +104,7 @@ def open_site(log: Any) -> Site:
     here = fleet()
     credentials = AirflowCredentials()
     store = open_store(here.store, credentials.login("store"))
-    return Site(fleet=here, store=store, credentials=credentials, progress=LogProgress(log))
+    return Site(
+        fleet=here, store=store, credentials=credentials, progress=LogProgress(log),
+        announcers={"airflow_connection": ConnectionAnnouncer},
+    )  # fmt: skip
