@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from relight.announcing.base import Factory
 from relight.credentials import Login, Purpose
 from relight.errors import CredentialsMissing, FleetError
 from relight.fleet import Fleet, load_fleet
@@ -28,6 +30,9 @@ CONNECTIONS: dict[Purpose, str] = {
     "airflow": "relight_airflow",
 }
 """The Airflow Connection that holds each login."""
+
+ANNOUNCERS: Mapping[str, Factory] = {"airflow_connection": ConnectionAnnouncer}
+"""What shards can be announced by besides what the library knows itself."""
 
 
 def fleet_path() -> Path:
@@ -106,5 +111,5 @@ def open_site(log: Any) -> Site:
     store = open_store(here.store, credentials.login("store"))
     return Site(
         fleet=here, store=store, credentials=credentials, progress=LogProgress(log),
-        announcers={"airflow_connection": ConnectionAnnouncer},
+        announcers=ANNOUNCERS,
     )  # fmt: skip
