@@ -15,6 +15,7 @@ import pytest
 
 from relight.announcing.http import ATTEMPTS, HttpAnnouncer
 from relight.announcing.settings import HttpAnnounce
+from relight.credentials import EnvironmentCredentials
 from relight.errors import AnnounceFailed, AnnounceUnavailable, FleetError
 from tests.announcing.endpoints import endpoint, logins
 
@@ -160,4 +161,11 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_repeated(hook: Hook, tok
     with pytest.raises(FleetError, match="the hook's token is malformed") as failed:
         announcer(hook, token=token).announce(endpoint())
     assert "s3cr" not in repr(failed.value.args)
+    assert not hook.asked
+
+
+def test_half_a_credential_is_a_mistake_and_not_taken_for_none(hook: Hook) -> None:
+    one = HttpAnnouncer(announcer(hook).settings, EnvironmentCredentials({"RELIGHT_HOOK_PASSWORD": "s3cret"}))
+    with pytest.raises(FleetError, match="not set: RELIGHT_HOOK_USER"):
+        one.announce(endpoint())
     assert not hook.asked
