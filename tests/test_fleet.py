@@ -122,6 +122,17 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("certificates", {"public_keys": "A" * 43 + "="}, "certificates.public_keys: "),
         ("certificates", {"valid_hours": 0}, "certificates.valid_hours: "),
         ("certificates", {"valid_hours": ".inf"}, "certificates.valid_hours: "),
+        ("shards.0.announce", [{"kind": "pigeon"}], "shards[0].announce[0]: "),
+        ("shards.0.announce", [{"kind": "file", "path": "x.json"}], "shards[0].announce[0].file.path: must be an absolute"),
+        ("shards.0.announce", [{"kind": "file", "path": "/srv/../x"}], "announce[0].file.path: must be an absolute path without"),
+        ("shards.0.announce", [{"kind": "command", "announce": [], "withdraw": ["x"]}], "announce[0].command.announce: "),
+        ("shards.0.announce", [{"kind": "command", "announce": ["x"]}], "announce[0].command.withdraw: Field required"),
+        ("shards.0.announce", [{"kind": "http", "url": "ftp://x"}], "announce[0].http.url: must begin with https://"),
+        ("shards.0.announce", [{"kind": "http", "url": "http://x:y/"}], "announce[0].http.url: "),
+        ("shards.0.announce", [{"kind": "http", "url": "http://x", "timeout_s": 0}], "announce[0].http.timeout_s: "),
+        ("shards.0.announce", [{"kind": "http", "url": "http://x", "method": "GET"}], "announce[0].http.method: "),
+        ("shards.0.announce", [{"kind": "proxysql", "hostgroup": -1}], "announce[0].proxysql.hostgroup: "),
+        ("shards.0.announce", [{"kind": "airflow_connection", "connection_id": "a b"}], "announce[0].airflow_connection.connection_id: "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(load: Load, place: str, value: object, said: str) -> None:
@@ -155,6 +166,39 @@ def test_all_that_is_there_twice_is_told_at_once(load: Load) -> None:
 
 def test_the_same_port_on_two_machines_is_no_mistake(load: Load) -> None:
     load(changed(("shards.1.source.port", 3306), ("shards.1.source.host", "other.example")))
+
+
+ANNOUNCED = [
+    {"kind": "file", "path": "/srv/found/shop.json"},
+    {"kind": "command", "announce": ["/opt/announce", "open"], "withdraw": ["/opt/announce", "closed"]},
+    {"kind": "http", "url": "https://hooks.example/shop"},
+    {"kind": "proxysql", "host": "proxy.example", "hostgroup": 10},
+    {"kind": "airflow_connection", "connection_id": "shop"},
+]
+
+
+def test_a_shard_may_be_announced_in_every_way_at_once_and_in_their_order(load: Load) -> None:
+    made = load(changed(("shards.0.announce", ANNOUNCED))).shards[0].announce
+    assert [one.kind for one in made] == [one["kind"] for one in ANNOUNCED]
+
+
+def test_two_shards_cannot_be_announced_at_the_same_place(load: Load) -> None:
+    here = changed(("shards.0.announce", ANNOUNCED), ("shards.1.announce", ANNOUNCED))
+    text = mistakes(load, here)
+    for part in ("db.example:/srv/found/shop.json", "hostgroup 10 of ProxySQL proxy.example:6032", "Connection shop"):
+        assert f"two announcements share {part}" in text
+    assert text.count("share") == 3, "commands and hooks are told which shard it is"
+    elsewhere = [{"kind": "file", "path": "/srv/found/shop.json"}, {"kind": "proxysql", "hostgroup": 10}]
+    load(changed(("shards.0.announce", elsewhere), ("shards.1.announce", elsewhere), ("shards.1.source.host", "other")))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://joe:hunter2-hunter2@hooks.example", "https://hunter2-hunter2@hooks.example/x"]
+)
+def test_a_login_in_a_hooks_address_is_refused_and_not_repeated(load: Load, url: str) -> None:
+    text = mistakes(load, changed(("shards.0.announce", [{"kind": "http", "url": url}])))
+    assert "shards[0].announce[0].http.url: must not hold a login" in text
+    assert "hunter2" not in text
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ ALLOWED: dict[str, set[str]] = {
     "gtid": {"errors"},
     "keys": set(),
     "sabotage": {"backups"},
-    "fleet": {"errors", "keys"},
+    "fleet": {"errors", "keys", "announcing"},
     "credentials": {"errors"},
     "accounting": {"backups"},
-    "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning"},
+    "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning", "announcing"},
     "run_files": {"errors", "accounting", "backups"},
     # What is in the store, and what to make of it.
     "backups": {"errors", "gtid", "store", "binlog", "planning"},
@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "run_files"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
+    # Where applications find a shard.
+    "announcing": {"errors", "credentials", "backups", "server"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
@@ -50,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "steps": {"errors", "gtid", "fleet", "credentials", "site", "run_files", "splitting", "unpacking", "checks",
               "step_records", "reporting", "fencing",
               "backups", "planning", "store", "server", "lane", "sabotage", "rehearsal",
-              "certificate", "proof"},
+              "certificate", "proof", "announcing"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.

@@ -13,12 +13,16 @@ import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from relight.announcing.base import Endpoint
+from relight.announcing.settings import Announce
 from relight.cli.main import app
 from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, load_fleet
 from relight.planning.target import Target
@@ -183,6 +187,21 @@ def test_the_example_is_a_fleet_file_without_mistakes() -> None:
     fleet = load_fleet(EXAMPLE)
     assert all(shard.scratch for shard in fleet.shards), "nobody could rehearse"
     assert "password" not in EXAMPLE.read_text(encoding="utf-8").replace("no passwords", "")
+
+
+def test_announcers_are_shown_of_every_kind_and_without_mistakes() -> None:
+    (block,) = blocks("yaml")
+    shown = TypeAdapter(tuple[Announce, ...]).validate_python(yaml.safe_load(block)["announce"])
+    kinds = {f"`{one.kind}`" for one in shown}
+    assert len(kinds) == len(get_args(get_args(Announce)[0]))
+    assert set(table("Where applications find it", "Kind")) == kinds
+
+
+def test_what_applications_are_told_is_shown_as_it_is() -> None:
+    (block,) = blocks("json")
+    told = json.loads(block)
+    is_open = told.pop("open")
+    assert Endpoint.model_validate(told).document(is_open=is_open) == json.loads(block)
 
 
 def fields() -> Iterator[tuple[str, str]]:

@@ -4,6 +4,10 @@ Three logins are always needed: ``admin`` (the servers' administrative account),
 account that replicas and clones use) and ``store`` (access key and secret of the object store). A fourth,
 ``certificate``, is needed where promotion certificates are signed: the key's name and its secret. Verifying
 one takes the public key only, which is no secret and stands in the fleet file.
+
+Where shards are announced, there may be more: ``proxysql`` (an account of ProxySQL's admin interface), ``hook`` (its
+password is the token that hooks are called with; the user does not matter) and ``airflow`` (an account of Airflow that
+may change Connections).
 The CLI takes them from the environment, Airflow from its Connections.
 """
 
@@ -14,9 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from relight.errors import FleetError
+from relight.errors import CredentialsMissing, FleetError
 
-Purpose = Literal["admin", "replication", "store", "certificate"]
+Needed = Literal["admin", "replication", "store", "certificate"]
+Purpose = Literal[Needed, "proxysql", "hook", "airflow"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,16 @@ class Credentials(Protocol):
     """Where logins come from."""
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; FleetError when there is none."""
+        """The login for a purpose; CredentialsMissing when there is none, FleetError when it is not whole."""
         ...
+
+
+def login_if_any(credentials: Credentials, purpose: Purpose) -> Login | None:
+    """The login for a purpose, None where there is none. :raises FleetError: there is half of one."""
+    try:
+        return credentials.login(purpose)
+    except CredentialsMissing:
+        return None
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,8 @@ class EnvironmentCredentials:
         names = [f"RELIGHT_{purpose.upper()}_{part}" for part in ("USER", "PASSWORD")]
         missing = [name for name in names if name not in self.environment]
         if missing:
-            raise FleetError(
+            kind = CredentialsMissing if missing == names else FleetError
+            raise kind(
                 f"no credentials for {purpose}", on=purpose, why=f"not set: {', '.join(missing)}",
                 hint="set them in the environment; the README lists the accounts that are needed",
             )  # fmt: skip

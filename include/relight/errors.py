@@ -6,6 +6,7 @@ that is briefly away and does not retry a corrupt backup.
 
     RelightError
     |-- FleetError            the fleet file or the credentials are wrong
+    |   `-- CredentialsMissing there is no login for that purpose at all
     |-- StoreError
     |   |-- StoreUnavailable  (retryable) no answer, or a passing fault
     |   |-- StoreDenied       the credentials were refused
@@ -37,6 +38,8 @@ that is briefly away and does not retry a corrupt backup.
     |-- PromotionRefused      the server must stay closed
     |   |-- CertificateRefused its certificate does not hold, or is for something else
     |   `-- ClaimRefused      another run has the shard, or somebody has taken it away from this one
+    |-- AnnounceFailed        applications were not told where the shard is, or that it is closed
+    |   `-- AnnounceUnavailable (retryable) who should be told does not answer, or not now
     `-- LabError              the lab cannot be set up, started or stopped
 """
 
@@ -81,6 +84,10 @@ def _rebuild(kind: type[RelightError], what: str, on: str, why: str, hint: str) 
 
 class FleetError(RelightError):
     """The fleet file or the credentials are wrong; every mistake is listed."""
+
+
+class CredentialsMissing(FleetError):
+    """There is no login for that purpose at all, which is right where it is not needed."""
 
 
 class StoreError(RelightError):
@@ -211,6 +218,16 @@ class CertificateRefused(PromotionRefused):
 
 class ClaimRefused(PromotionRefused):
     """Another run has the shard, or somebody has taken it away from this one."""
+
+
+class AnnounceFailed(RelightError):
+    """Applications were not told where the shard takes writes, or not told that it is closed."""
+
+
+class AnnounceUnavailable(AnnounceFailed):
+    """Who should be told does not answer, or not now."""
+
+    retryable = True
 
 
 class LabError(RelightError):

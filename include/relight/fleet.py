@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from relight.announcing.settings import Announce
 from relight.errors import FleetError
 from relight.keys import PublicKey
 
@@ -90,6 +91,8 @@ class Shard(_Value):
     replicas: tuple[Server, ...] = ()
     scratch: Server | None = None
     """Where a rehearsal restores this shard; never promoted."""
+    announce: tuple[Announce, ...] = ()
+    """Who is told where the shard takes writes, in this order."""
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -166,6 +169,8 @@ class Fleet(_Value):
         mistakes += [f"two servers are named {n}" for n in _twice([s.name for s in servers])]
         mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.port}" for s in servers])]
         mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.datadir}" for s in servers])]
+        places = [one.place(shard.source.host) for shard in self.shards for one in shard.announce]
+        mistakes += [f"two announcements share {n}" for n in _twice([p for p in places if p])]
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self

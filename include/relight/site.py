@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator, model_validator
 
+from relight.announcing.base import Factory
 from relight.backups.manifest import GtidField, Value
 from relight.credentials import Credentials, Login
 from relight.errors import FleetError
@@ -27,6 +29,8 @@ class Site:
     store: Store
     credentials: Credentials
     progress: Progress
+    announcers: Mapping[str, Factory] = field(default_factory=dict)
+    """Makes announcers of the kinds that the library cannot reach by itself."""
 
     @property
     def admin(self) -> Login:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,19 +12,27 @@ from typing import Any
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from relight.announcing.base import Factory
 from relight.credentials import Login, Purpose
-from relight.errors import FleetError
+from relight.errors import CredentialsMissing, FleetError
 from relight.fleet import Fleet, load_fleet
 from relight.progress import Lines
 from relight.site import Site
+from relight_airflow.connection import ConnectionAnnouncer
 
 CONNECTIONS: dict[Purpose, str] = {
     "admin": "relight_admin",
     "replication": "relight_replication",
     "store": "relight_store",
     "certificate": "relight_certificate",
+    "proxysql": "relight_proxysql",
+    "hook": "relight_hook",
+    "airflow": "relight_airflow",
 }
 """The Airflow Connection that holds each login."""
+
+ANNOUNCERS: Mapping[str, Factory] = {"airflow_connection": ConnectionAnnouncer}
+"""What shards can be announced by besides what the library knows itself."""
 
 
 def fleet_path() -> Path:
@@ -51,7 +60,7 @@ class AirflowCredentials:
         self._lock = Lock()
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; FleetError when its Connection is missing or has no login."""
+        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when that has no login."""
         with self._lock:
             if purpose not in self._known:
                 self._known[purpose] = _look_up(purpose)
@@ -64,7 +73,7 @@ def _look_up(purpose: Purpose) -> Login:
     try:
         connection = _connection(connection_id, mysql=purpose in ("admin", "replication"))
     except AirflowNotFoundException:
-        raise FleetError(
+        raise CredentialsMissing(
             f"no credentials for {purpose}", on=connection_id, why="no such Connection", hint=hint
         ) from None
     if not connection.login:
@@ -100,4 +109,7 @@ def open_site(log: Any) -> Site:
     here = fleet()
     credentials = AirflowCredentials()
     store = open_store(here.store, credentials.login("store"))
-    return Site(fleet=here, store=store, credentials=credentials, progress=LogProgress(log))
+    return Site(
+        fleet=here, store=store, credentials=credentials, progress=LogProgress(log),
+        announcers=ANNOUNCERS,
+    )  # fmt: skip

@@ -23,7 +23,7 @@ import yaml
 
 from relight.backups.catalog import load_catalog
 from relight.certificate.document import SignedCertificate
-from relight.credentials import EnvironmentCredentials, Purpose
+from relight.credentials import EnvironmentCredentials, Needed
 from relight.errors import LabError
 from relight.fleet import Fleet, Shard, StoreSettings
 from relight.gtid import GtidSet
@@ -361,7 +361,7 @@ def test_only_small_values_go_through_airflow(restored: Restored) -> None:
 
 def test_no_password_is_in_any_log_or_result(restored: Restored) -> None:
     world, run = restored.world, restored.run
-    secrets = [world.credentials.login(purpose).password for purpose in get_args(Purpose)]
+    secrets = [world.credentials.login(purpose).password for purpose in get_args(Needed)]
     texts = [path.read_text(errors="replace") for path in (world.place.root / "airflow" / "logs").rglob("*.log")]
     texts += [str(world.airflow.xcom("restore", run.run_id, t.task_id, map_index=t.map_index))
               for t in run.tasks if t.state == "success"]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from relight.certificate.signing import own_key
-from relight.credentials import EnvironmentCredentials, Login, Purpose
+from relight.credentials import EnvironmentCredentials, Login, Needed
 from relight.lab import secrets
 from relight.lab.place import Place
 from relight.lab.template import Logins
@@ -16,7 +16,7 @@ def test_every_login_is_there_for_commands_and_for_airflow(tmp_path: Path) -> No
     place = Place(tmp_path)
     secrets.write(place, Logins.random(), Login("store", "hunter2"))
     credentials = EnvironmentCredentials(secrets.read(place))
-    for purpose in get_args(Purpose):
+    for purpose in get_args(Needed):
         assert credentials.login(purpose) == secrets.login(place, purpose)
     assert own_key(credentials) is not None
 

@@ -1,0 +1,1 @@
+"""Telling applications where a shard takes writes, once its server is open."""
