@@ -6,7 +6,7 @@ Airflow imports this file in every process, tasks included, so nothing else is i
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -23,8 +23,8 @@ class RelightPlugin(AirflowPlugin):
     """The report of a run, where people look for it."""
 
     name = "relight"
-    fastapi_apps: ClassVar[list[dict[str, Any]]] = _apps()
-    external_views: ClassVar[list[dict[str, str]]] = [
+    fastapi_apps = _apps()
+    external_views = [  # noqa: RUF012 -- Airflow declares it as an attribute of instances
         {
             "name": "Relight report", "href": "relight/report/{DAG_ID}/{RUN_ID}", "destination": "dag_run",
             "url_route": "relight-report", "category": "relight",

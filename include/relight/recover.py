@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from relight.errors import LaneBlocked, RelightError
 from relight.site import Run, Site
+from relight.steps.announce import announce
 from relight.steps.certify import certify
 from relight.steps.drill import drill
 from relight.steps.inspect_target import inspect_target
@@ -44,12 +45,13 @@ STEPS = (
     certify,
     drill,
     promote,
+    announce,
     rebuild_replica,
     tear_down,
     write_report,
 )
-"""The steps in their order; ``salvage``, ``promote`` and ``rebuild_replica`` only to promote, ``drill`` and
-``tear_down`` only to rehearse."""
+"""The steps in their order; ``salvage``, ``promote``, ``announce`` and ``rebuild_replica`` only to promote, ``drill``
+and ``tear_down`` only to rehearse."""
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
@@ -93,7 +95,11 @@ def _back_into_service(site: Site, run: Run, workers: int) -> None:
     """From a proved server to a shard that takes writes and has its replicas."""
     promote(site, run)
     replicas = [replica.name for replica in run.shard_of(site.fleet).replicas]
-    _side_by_side(workers, lambda name: rebuild_replica(site, run, name), replicas)
+    with ThreadPoolExecutor(1) as beside:
+        # That somebody cannot be told makes no replica wait.
+        announcing = beside.submit(announce, site, run)
+        _side_by_side(workers, lambda name: rebuild_replica(site, run, name), replicas)
+    announcing.result()
 
 
 def _split(site: Site, run: Run, segments: int, workers: int) -> None:

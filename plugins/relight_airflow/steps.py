@@ -74,16 +74,16 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
-    last = _drill(after=certify) if only_rehearse else _promotion(after=certify)
+    last = [_drill(after=certify)] if only_rehearse else _promotion(after=certify)
     # The step itself refuses what another run has built, so this may follow a failure.
     tear_down = StepOperator(
         task_id="tear_down", step="relight.steps.teardown.tear_down", modes=("rehearse",), needs="guard", **LAST_RESORT
     )
     report = StepOperator(task_id="report", step="relight.steps.report.write_report", needs="plan", **LAST_RESORT)
     chain(last, tear_down, report)
-    # A failure before `last` reaches it as upstream_failed, so these three say it all.
+    # A failure before `last` reaches it as upstream_failed, so these say it all.
     watcher = WatcherOperator(task_id="watcher", trigger_rule="one_failed", retries=0)
-    chain([last, tear_down, report], watcher)
+    chain([*last, tear_down, report], watcher)
 
 
 def turn_tasks() -> None:
@@ -112,13 +112,15 @@ def _drill(*, after: StepOperator) -> StepOperator:
     return drill
 
 
-def _promotion(*, after: StepOperator) -> MappedOperator:
+def _promotion(*, after: StepOperator) -> list[StepOperator | MappedOperator]:
     promote = StepOperator(
         task_id="promote", step="relight.steps.promote.promote", modes=("promote",), fan_out="replicas"
     )
+    announce = StepOperator(task_id="announce", step="relight.steps.announce.announce", modes=("promote",))
     replicas = _mapped("replicas", "relight.steps.replicas.rebuild_replica", over=promote)
-    chain(after, promote, replicas)
-    return replicas
+    # That somebody cannot be told makes no replica wait.
+    chain(after, promote, [announce, replicas])
+    return [announce, replicas]
 
 
 def _mapped(task_id: str, step: str, *, over: Any, kind: type[StepOperator] = StepOperator) -> MappedOperator:

@@ -123,7 +123,7 @@ def test_a_rehearsal_has_no_step_that_could_promote(bag: Any) -> None:
     from relight import recover
 
     found = [function(step) for step in steps(bag.dags["rehearse"])]
-    left_out = {recover.salvage, recover.promote, recover.rebuild_replica}
+    left_out = {recover.salvage, recover.promote, recover.announce, recover.rebuild_replica}
     assert found == [step for step in recover.STEPS if step not in left_out]
 
 
@@ -142,7 +142,7 @@ def test_clean_up_does_not_turn_a_failed_run_green(bag: Any, dag_id: str) -> Non
     assert lenient == {"tear_down", "report"}
     assert lenient < leaf.upstream_task_ids
     # The strict chain reaches the watcher too, so that a failure anywhere in it does.
-    assert leaf.upstream_task_ids - lenient <= {"replicas", "drill"}
+    assert leaf.upstream_task_ids - lenient <= {"replicas", "announce", "drill"}
 
 
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])

@@ -47,7 +47,7 @@ class Promoted:
 @pytest.fixture
 def promoted(servers: Servers, site: Callable[..., Site], tmp_path: Path) -> Promoted:
     server = servers.make("source")
-    write_mark(server.datadir, "run-1", "promoted")
+    write_mark(server.datadir, "run-1", "promoted", 7)
     made = Promoted(servers, server, site(server), tmp_path / "shard-1.json")
     made.site = made.announced_by(FileAnnounce(kind="file", path=made.file))
     return made
@@ -55,7 +55,7 @@ def promoted(servers: Servers, site: Callable[..., Site], tmp_path: Path) -> Pro
 
 def test_an_open_server_is_announced_as_it_is(promoted: Promoted) -> None:
     promoted.set("CREATE DATABASE shop")
-    done = announce(promoted.site, RUN, 7)
+    done = announce(promoted.site, RUN)
     told = json.loads(promoted.file.read_text())
     with promoted.servers.connect(promoted.server) as session:
         assert told["server_uuid"] == session.value("SELECT @@server_uuid")
@@ -70,19 +70,19 @@ def test_an_open_server_is_announced_as_it_is(promoted: Promoted) -> None:
     assert (told["epoch"], told["open"]) == (7, True)
     assert done.announcers == (f"file {promoted.file}",)
     (record,) = load_records(promoted.site.store, RUN)
-    assert (record.step, record.key, record.outcome, record.summary["epoch"]) == ("announce", "7", "done", 7)
+    assert (record.step, record.key, record.outcome, record.summary["epoch"]) == ("announce", "", "done", 7)
 
 
 def test_done_again_it_ends_the_same(promoted: Promoted) -> None:
-    first = announce(promoted.site, RUN, 7)
-    assert announce(promoted.site, RUN, epoch=7) == first
+    first = announce(promoted.site, RUN)
+    assert announce(promoted.site, RUN) == first
 
 
 @pytest.mark.parametrize("setting", ["offline_mode", "read_only", "super_read_only"])
 def test_a_server_that_takes_no_writes_is_not_announced(promoted: Promoted, setting: str) -> None:
     promoted.set(f"SET GLOBAL {setting} = ON")
     with pytest.raises(AnnounceFailed, match=f"not open, so it is not announced.*{setting} is 1"):
-        announce(promoted.site, RUN, 7)
+        announce(promoted.site, RUN)
     assert not promoted.file.exists()
     (record,) = load_records(promoted.site.store, RUN)
     assert (record.outcome, record.step) == ("failed", "announce")
@@ -92,9 +92,9 @@ def test_a_server_that_takes_no_writes_is_not_announced(promoted: Promoted, sett
 def test_a_server_that_this_run_has_not_promoted_is_not_announced(
     promoted: Promoted, run_id: str, state: State
 ) -> None:
-    write_mark(promoted.server.datadir, run_id, state)
+    write_mark(promoted.server.datadir, run_id, state, 7 if run_id == "run-2" else None)
     with pytest.raises(AnnounceFailed, match="run run-1 has not promoted"):
-        announce(promoted.site, RUN, 7)
+        announce(promoted.site, RUN)
     assert not promoted.file.exists()
 
 
@@ -104,14 +104,14 @@ def test_a_rehearsal_is_never_announced(promoted: Promoted) -> None:
     scratch = shard.model_copy(update={"scratch": shard.source})
     site = dataclasses.replace(promoted.site, fleet=fleet.model_copy(update={"shards": (scratch,)}))
     with pytest.raises(AnnounceFailed, match="has not promoted"):
-        announce(site, RUN.model_copy(update={"mode": "rehearse"}), 7)
+        announce(site, RUN.model_copy(update={"mode": "rehearse"}))
     assert not promoted.file.exists()
 
 
 def test_a_server_that_does_not_answer_is_not_announced(promoted: Promoted) -> None:
     kill(promoted.server)
     with pytest.raises(ServerUnreachable):
-        announce(promoted.site, RUN, 7)
+        announce(promoted.site, RUN)
     assert not promoted.file.exists()
 
 
@@ -119,9 +119,16 @@ def test_one_announcer_that_fails_fails_the_step_and_the_others_have_done_their_
     failing = CommandAnnounce(kind="command", announce=("false",), withdraw=("true",))
     site = promoted.announced_by(failing, FileAnnounce(kind="file", path=promoted.file))
     with pytest.raises(AnnounceFailed, match=r"1 of 2 failed.*command false"):
-        announce(site, RUN, 7)
+        announce(site, RUN)
     assert promoted.file.exists()
 
 
 def test_a_shard_that_nobody_wants_to_hear_of_is_fine(promoted: Promoted) -> None:
-    assert announce(promoted.announced_by(), RUN, 7).announcers == ()
+    assert announce(promoted.announced_by(), RUN).announcers == ()
+
+
+def test_a_server_whose_epoch_is_not_won_is_not_announced(promoted: Promoted) -> None:
+    write_mark(promoted.server.datadir, "run-1", "promoted")
+    with pytest.raises(AnnounceFailed, match="has not promoted"):
+        announce(promoted.site, RUN)
+    assert not promoted.file.exists()

@@ -48,8 +48,8 @@ def test_a_disk_too_small_is_refused_before_the_restore_starts(servers: Servers,
     with pytest.raises(GuardRefused, match=r"the disk is too small .*GB needed, .*GB free") as refused:
         recover(crowded, RUN)
     assert "free space" in refused.value.hint
-    assert [(record.step, record.outcome) for record in load_records(stopped.store, RUN)][:2] == [
-        ("plan", "done"), ("guard", "failed"),
+    assert [(record.step, record.outcome) for record in load_records(stopped.store, RUN)][:3] == [
+        ("salvage", "done"), ("plan", "done"), ("guard", "failed"),
     ]  # fmt: skip
     assert (sorted(source.datadir.iterdir()), sorted(source.datadir.parent.iterdir())) == before
     assert not (source.workdir / "incoming").exists()

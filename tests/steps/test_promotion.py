@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relight.announcing.settings import FileAnnounce
 from relight.errors import ClaimRefused, PromotionRefused, ServerUnreachable
 from relight.fencing.epochs import Claim, claim, load_epochs, newest, win
-from relight.fleet import Server
+from relight.fleet import Server, Shard
 from relight.planning.target import Target
 from relight.recover import recover
 from relight.server.session import connect
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
 from relight.steps import promote as promotion
+from relight.steps.announce import announce
 from relight.steps.certify import certify
 from relight.steps.fence_check import check_fence
 from relight.steps.judge import judge
@@ -168,13 +173,22 @@ def test_a_run_that_loses_its_claim_on_the_way_stays_closed(proved: Proved, monk
     assert not proved.is_open()
 
 
-def test_a_promoted_server_closes_itself_when_the_shard_has_moved_on_and_does_not_open_again(proved: Proved) -> None:
+def test_a_promoted_server_closes_itself_when_the_shard_has_moved_on_and_does_not_open_again(
+    proved: Proved, tmp_path: Path
+) -> None:
+    told = tmp_path / "shard-1.json"
+    (shard,) = proved.site.fleet.shards
+    shard = Shard.model_validate(shard.model_dump() | {"announce": [FileAnnounce(kind="file", path=told)]})
+    proved.site = dataclasses.replace(proved.site, fleet=proved.site.fleet.model_copy(update={"shards": (shard,)}))
     promote(proved.site, proved.run)
+    announce(proved.site, proved.run)
+    assert json.loads(told.read_text())["open"]
     assert check_fence(proved.site, "shard-1").state == "current"
     assert proved.is_open()
     other_run(proved.site, opened=True)
     found = check_fence(proved.site, "shard-1")
     assert (found.state, found.epoch, found.newest) == ("closed", 1, 2)
+    assert not json.loads(told.read_text())["open"], "applications are sent nowhere"
     assert not proved.is_open()
     with pytest.raises(ClaimRefused, match="the shard has moved on"):
         promote(proved.site, proved.run)

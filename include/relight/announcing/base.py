@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import AwareDatetime, Field
@@ -11,6 +12,7 @@ from pydantic import AwareDatetime, Field
 from relight.backups.manifest import Value
 from relight.credentials import Credentials
 from relight.errors import AnnounceFailed
+from relight.server.session import Session
 
 
 class Endpoint(Value):
@@ -30,6 +32,16 @@ class Endpoint(Value):
     def document(self, *, is_open: bool) -> dict[str, Any]:
         """What is published, ready for JSON: every field, and ``open``."""
         return {**self.model_dump(mode="json"), "open": is_open}
+
+
+def endpoint_of(session: Session, shard: str, epoch: int) -> Endpoint:
+    """The endpoint that the server of a session is."""
+    server = session.server
+    uuid, gtids = session.row("SELECT @@server_uuid, @@GLOBAL.gtid_executed")
+    return Endpoint(
+        shard=shard, server=server.name, host=server.host, port=server.port, server_uuid=str(uuid), epoch=epoch,
+        gtids="".join(str(gtids).split()), at=datetime.now(UTC),
+    )  # fmt: skip
 
 
 class Announcer(Protocol):

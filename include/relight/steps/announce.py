@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from relight.announcing.base import Endpoint
+from relight.announcing.base import endpoint_of
 from relight.announcing.publish import announce_all
 from relight.announcing.registry import announcers_of
 from relight.backups.manifest import Value
 from relight.errors import AnnounceFailed
 from relight.fleet import Server
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import read_mark
 from relight.server.session import Session, connect
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -29,23 +27,25 @@ class Announced(Value):
 
 
 @step("announce")
-def announce(site: Site, run: Run, epoch: int) -> Announced:
+def announce(site: Site, run: Run) -> Announced:
     """Announce the promoted server by every announcer of the shard. Done again, it ends the same.
 
-    :param epoch: the number of the shard's promotion: what is announced with a higher one is not overwritten.
+    It is announced with the epoch in which it was opened: what is announced with a higher one is not overwritten.
+
     :raises AnnounceFailed: the server is not this run's, or not open: nothing was announced. Or some announcers failed:
         the others have done their work. ServerUnreachable: nobody answers.
     """
     server = run.server(site.fleet)
-    if run.mode != "promote" or not is_promoted_by(server.datadir, run.run_id):
+    mark = read_mark(server.datadir)
+    if run.mode != "promote" or mark is None or mark.run_id != run.run_id or mark.epoch is None:
         raise _refused(server, f"run {run.run_id} has not promoted {server.datadir}")
     with connect(server, site.admin) as session:
         _check_takes_writes(session)
-        endpoint = _endpoint(session, run, epoch)
+        endpoint = endpoint_of(session, run.shard, mark.epoch)
     announcers = announcers_of(run.shard_of(site.fleet).announce, site.credentials, site.announcers)
     told = announce_all(announcers, endpoint)
     site.progress.say(f"announced {run.shard} at {server.host}:{server.port} by {', '.join(told) or 'nobody'}")
-    return Announced(server=server.name, host=server.host, port=server.port, epoch=epoch, announcers=told)
+    return Announced(server=server.name, host=server.host, port=server.port, epoch=mark.epoch, announcers=told)
 
 
 def _check_takes_writes(session: Session) -> None:
@@ -53,15 +53,6 @@ def _check_takes_writes(session: Session) -> None:
     values = dict(zip(_CLOSING, session.row(f"SELECT {closing}"), strict=True))
     if any(values.values()):
         raise _refused(session.server, ", ".join(f"{name} is {value}" for name, value in values.items()))
-
-
-def _endpoint(session: Session, run: Run, epoch: int) -> Endpoint:
-    server = session.server
-    uuid, gtids = session.row("SELECT @@server_uuid, @@GLOBAL.gtid_executed")
-    return Endpoint(
-        shard=run.shard, server=server.name, host=server.host, port=server.port, server_uuid=str(uuid), epoch=epoch,
-        gtids="".join(str(gtids).split()), at=datetime.now(UTC),
-    )  # fmt: skip
 
 
 def _refused(server: Server, why: str) -> AnnounceFailed:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from relight.announcing.base import endpoint_of
+from relight.announcing.publish import withdraw_all
+from relight.announcing.registry import announcers_of
 from relight.backups.manifest import Value
-from relight.errors import ServerUnreachable
+from relight.errors import AnnounceFailed, ServerUnreachable
 from relight.fencing.asking import close_to_writes
 from relight.fencing.epochs import Epoch, load_epochs
 from relight.server.rebuilt import read_mark
-from relight.server.session import connect
+from relight.server.session import Session, connect
 from relight.site import Site
 
 
@@ -45,11 +48,22 @@ def check_fence(site: Site, shard: str) -> FenceCheck:
         return FenceCheck(shard=shard, server=server.name, epoch=mark.epoch, newest=number, state="current")
     try:
         with connect(server, site.admin) as session:
+            _withdraw(site, shard, session, mark.epoch)
             close_to_writes(session)
     except ServerUnreachable:
         return FenceCheck(shard=shard, server=server.name, epoch=mark.epoch, newest=number, state="not running")
     site.progress.say(f"{server.name} was opened in epoch {mark.epoch}, and the shard is in {number}: closed")
     return FenceCheck(shard=shard, server=server.name, epoch=mark.epoch, newest=number, state="closed")
+
+
+def _withdraw(site: Site, shard: str, session: Session, epoch: int) -> None:
+    """Before it is closed, so that applications are sent nowhere rather than refused. That it fails, or that a newer
+    server is announced already, keeps nobody from closing this one."""
+    announcers = announcers_of(site.fleet.shard(shard).announce, site.credentials, site.announcers)
+    try:
+        withdraw_all(announcers, endpoint_of(session, shard, epoch))
+    except AnnounceFailed as failure:
+        site.progress.say(str(failure))
 
 
 def _newest(epochs: list[Epoch]) -> Epoch | None:
