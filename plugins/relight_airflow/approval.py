@@ -20,9 +20,8 @@ _MOST_SHOWN = 200
 def answer_params() -> dict[str, Param]:
     """What the person fills in, besides the choice: the operator's ``params``."""
     return {
-        "reason": Param(
-            type="string", minLength=1, title="Why", description="Stands in the certificate, beside your name."
-        )
+        # Airflow wants a value before anybody could give one, so that there is one is looked at in the answer.
+        "reason": Param("", type="string", title="Why", description="Stands in the certificate, beside your name.")
     }
 
 
@@ -61,6 +60,11 @@ class ApproveOperator(HITLOperator):
         reason = str(answer["params_input"].get("reason") or "").strip()
         run = Run.model_validate(context["ti"].xcom_pull(task_ids=CHECK))
         with plain_errors(self.log):
+            if answer["chosen_options"] == [PROMOTE] and not reason:
+                raise PromotionRefused(
+                    "what is inconclusive was approved without a reason", on=run.shard, why=f"{who} gave none",
+                    hint="the server stays closed; clear this task to ask again",
+                )  # fmt: skip
             if answer["chosen_options"] != [PROMOTE] or not who:
                 raise PromotionRefused(
                     "what is inconclusive was not approved", on=run.shard,

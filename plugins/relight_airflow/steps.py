@@ -67,10 +67,11 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     databases = DatabasesOperator(task_id="databases", source="plan_lanes")
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
-    approve = ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
-    certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval=approve.task_id)
+    # A rehearsal is never promoted, so nobody is asked.
+    approve = [] if only_rehearse else [_approve(judge)]
+    certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval="approve")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
-    chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, approve, certify)
+    chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, *approve, certify)
     chain(lanes, split, validate)
     chain(lanes, databases, validate)
 
@@ -100,6 +101,10 @@ def shard_tasks(task_id: str, step: str) -> None:
     shards = ShardsOperator(task_id="shards")
     each = ShardOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
     each.expand(shard=shards.output)
+
+
+def _approve(judge: StepOperator) -> ApproveOperator:
+    return ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
 
 
 def _salvage() -> StepOperator:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="relight-airflow-"))
@@ -21,3 +25,10 @@ os.environ.update(
 )
 # Airflow does this for its own processes.
 sys.path.append(str(PROJECT / "plugins"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Airflow writes its settings and logs there."""
+    yield
+    shutil.rmtree(HOME, ignore_errors=True)

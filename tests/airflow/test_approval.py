@@ -67,6 +67,13 @@ def test_a_refusal_and_no_answer_both_keep_the_server_closed(option: str, user: 
     assert ("nobody answered" in str(caught.value)) == (user is None)
 
 
+def test_an_approval_without_a_reason_is_none() -> None:
+    from relight_airflow.failures import FailedForGood
+
+    with pytest.raises(FailedForGood, match="without a reason"):
+        answer("Promote", {"id": "7", "name": "Ada"}, reason="  ")
+
+
 def test_the_signature_has_the_name_of_who_approved() -> None:
     from relight_airflow.approval import CertifyOperator
 
