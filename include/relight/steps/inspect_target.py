@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relight.backups.manifest import Value
+from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.planning.plan import load_plan
-from relight.server import guard
 from relight.server.rebuilt import built_by
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -32,9 +32,9 @@ def inspect_target(site: Site, run: Run) -> Findings:
     server = run.server(site.fleet)
     resumed = built_by(server.datadir, run.run_id)
     if not resumed:
-        guard.refuse_if_alive(server, "be rebuilt")
+        refuse_if_alive(server, "be rebuilt")
     needed = 0 if resumed else plan.disk_bytes
-    free = guard.refuse_if_too_small(server, needed)
+    free = refuse_if_too_small(server, needed)
     found = "holds what this run has built already" if resumed else "shows no sign of life"
     site.progress.say(f"guard: {server.name} {found}, {free / 1e9:.1f} GB free")
     return Findings(
