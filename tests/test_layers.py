@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "fleet", "credentials"},
     "binlog": {"errors", "gtid"},
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "run_files"},
+    "guard": {"errors", "gtid", "fleet", "binlog", "server"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
     # Where applications find a shard.
@@ -51,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "rehearsal": {"errors", "fleet", "credentials", "run_files", "sabotage", "backups", "binlog", "lane", "server", "store", "verify"},
     "steps": {"errors", "gtid", "fleet", "credentials", "site", "run_files", "splitting", "unpacking", "checks",
               "step_records", "reporting", "fencing",
-              "backups", "planning", "store", "server", "lane", "sabotage", "rehearsal",
+              "backups", "planning", "store", "server", "guard", "lane", "sabotage", "rehearsal",
               "certificate", "proof", "announcing"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},

@@ -23,8 +23,10 @@ from typer.main import get_command
 
 from relight.announcing.base import Endpoint
 from relight.announcing.settings import Announce
+from relight.cli.context import FAILED
 from relight.cli.main import app
 from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, load_fleet
+from relight.guard.finding import KINDS
 from relight.planning.target import Target
 from tests.support.servers import Servers
 
@@ -84,7 +86,7 @@ def test_every_relight_command_is_one_that_relight_understands(words: list[str])
 def understood(words: list[str]) -> dict[str, Any]:
     """What the command line makes of the words, without doing it. Raises what it would tell the user."""
     command, rest = get_command(app), words[1:]
-    while isinstance(command, TyperGroup):
+    while isinstance(command, TyperGroup) and not (command.invoke_without_command and not rest):
         assert rest, f"{command.name} alone does nothing"
         assert rest[0] in command.commands, f"{command.name} has no command {rest[0]}"
         command, rest = command.commands[rest[0]], rest[1:]
@@ -101,6 +103,22 @@ def understood(words: list[str]) -> dict[str, Any]:
 def test_a_command_that_relight_would_refuse_is_noticed(line: str) -> None:
     with pytest.raises(Exception, match=r"."):
         understood(line.split())
+
+
+def test_every_kind_of_finding_is_explained_and_no_other() -> None:
+    assert set(table("Ask before you destroy", "Finding")) == {f"`{kind}`" for kind in KINDS}
+
+
+def test_the_exit_statuses_of_the_guard_are_told() -> None:
+    assert set(table("Ask before you destroy", "Exit status")) == {"0", str(FAILED), "2"}
+
+
+def test_the_lines_for_scripts_and_units_ask_the_guard() -> None:
+    (script,), (unit,) = blocks("sh"), blocks("systemd")
+    assert understood(shlex.split(script.partition("||")[0]))["directory"] == Path("/var/lib/mysql")
+    assert script.rstrip().endswith("|| exit 1")
+    (condition,) = re.findall(r"^ExecCondition=(.*)$", unit, re.MULTILINE)
+    assert understood(condition.split())["directory"] == Path("/var/lib/mysql")
 
 
 def test_every_make_target_exists() -> None:

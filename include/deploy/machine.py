@@ -22,6 +22,7 @@ from pathlib import Path
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import RelightError
 from relight.fleet import Fleet, Server, load_fleet
+from relight.guard.clearance import clear, set_aside
 from relight.server import command, mysqld
 from relight.server.session import connect
 
@@ -91,7 +92,7 @@ def initialise(server: Server, admin: Login, replication: Login) -> None:
     attempt left is made again: nothing else has ever used it."""
     server.workdir.mkdir(parents=True, exist_ok=True)
     if any(server.datadir.glob("*")):
-        server.datadir.rename(server.workdir / f"unfinished-{os.getpid()}")
+        set_aside(clear(server, "be initialised"))
     statements = [
         f"CREATE USER {_text(admin.user)}@'%' IDENTIFIED BY {_text(admin.password)}",
         f"GRANT ALL ON *.* TO {_text(admin.user)}@'%' WITH GRANT OPTION",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.planning.target import Target
 from relight.recover import recover
@@ -108,6 +109,17 @@ def test_a_damaged_log_stops_salvage_there_and_is_said(dead: Dead) -> None:
     found = salvage(dead.site, dead.run())
     assert found.transactions == 1
     assert any(dead.last_log.name in note for note in found.notes)
+
+
+def test_a_directory_whose_transactions_nobody_else_has_is_not_rebuilt_over(dead: Dead) -> None:
+    data = bytearray(dead.last_log.read_bytes())
+    data[-40] ^= 0xFF
+    dead.last_log.write_bytes(data)
+    with pytest.raises(GuardRefused, match=dead.last_log.name):
+        recover(dead.site, dead.run())
+    assert dead.last_log.read_bytes() == data
+    recover(dead.site, dead.run("run-2", salvage=False))
+    assert dead.rows() == [1, 2, 3], "what was whole had been shipped by the first run"
 
 
 def test_a_living_source_is_not_read(dead: Dead) -> None:

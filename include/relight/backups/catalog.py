@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from relight.backups.manifest import SegmentManifest, SnapshotManifest, Value
+from relight.gtid import GtidSet
 from relight.planning.plan import SnapshotReference
 from relight.store import layout
 from relight.store.base import Store
@@ -80,6 +82,13 @@ def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
         missing=tuple(s.key for s in segments if sizes.get(s.key) != s.stored_bytes),
         unreadable=_sorted(unreadable, lambda entry: entry.key),
     )  # fmt: skip
+
+
+def archived_in(catalog: Catalog) -> GtidSet:
+    """Every transaction that the store holds, or that came before something it holds."""
+    found = [snapshot.reference.gtids for snapshot in catalog.snapshots]
+    found += [segment.previous_gtids | segment.gtids for segment in catalog.segments]
+    return functools.reduce(GtidSet.__or__, found, GtidSet())
 
 
 def _snapshot(key: str, content: bytes, sizes: Mapping[str, int]) -> CatalogSnapshot:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, certificate, demo, fence, lab, planning, rehearsals
+from relight.cli import backup, bench, certificate, demo, fence, guard, lab, planning, quarantine, rehearsals
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -29,7 +29,9 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(certificate.app, name="certificate")
 app.add_typer(fence.app, name="fence")
 app.add_typer(lab.app, name="lab")
+app.add_typer(quarantine.app, name="quarantine")
 lab.app.command("demo")(demo.demo)
+app.command("guard")(guard.guard)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
 app.command("rehearse")(rehearsals.rehearse)

@@ -1,1 +1,1 @@
-"""One mysqld and its machine: sessions, start and stop, the guard, throw-away copies."""
+"""One mysqld and its machine: sessions, start and stop, throw-away copies."""

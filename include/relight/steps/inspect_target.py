@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from relight.backups.catalog import archived_in, load_catalog
 from relight.backups.manifest import Value
+from relight.fleet import Server
+from relight.gtid import GtidSet
+from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.planning.plan import load_plan
-from relight.server import guard
-from relight.server.rebuilt import built_by
+from relight.server.rebuilt import built_by, read_mark
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -26,17 +29,26 @@ def inspect_target(site: Site, run: Run) -> Findings:
     """Ask the guard about the server that will be rebuilt. Replicas are asked when their turn comes, on
     their own machines.
 
-    :raises GuardRefused: it shows signs of life, or its disk is too small.
+    :raises GuardRefused: it shows signs of life, holds transactions that are nowhere else, or its disk is too small.
     """
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
     resumed = built_by(server.datadir, run.run_id)
     if not resumed:
-        guard.refuse_if_alive(server, "be rebuilt")
+        refuse_if_alive(server, "be rebuilt", archived=_archived(site, run, server))
     needed = 0 if resumed else plan.disk_bytes
-    free = guard.refuse_if_too_small(server, needed)
+    free = refuse_if_too_small(server, needed)
     found = "holds what this run has built already" if resumed else "shows no sign of life"
     site.progress.say(f"guard: {server.name} {found}, {free / 1e9:.1f} GB free")
     return Findings(
         server=server.name, datadir=str(server.datadir), free_bytes=free, needed_bytes=needed, resumed=resumed
     )
+
+
+def _archived(site: Site, run: Run, server: Server) -> GtidSet | None:
+    """What the logs in the directory are compared with. None: they do not count, since the run was told to leave them,
+    it is a rehearsal, or another run was still rebuilding the directory."""
+    mark = read_mark(server.datadir)
+    if run.mode != "promote" or not run.salvage or (mark is not None and mark.state == "restored"):
+        return None
+    return archived_in(load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel))

@@ -13,7 +13,9 @@ from relight.backups.manifest import Value
 from relight.credentials import Login
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server
-from relight.server import guard, mysqld
+from relight.guard.clearance import clear, put_in_place
+from relight.guard.looking import refuse_if_alive
+from relight.server import mysqld
 from relight.server.empty import initialise
 from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
@@ -74,7 +76,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
 
 def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> str:
     """Initialise a fresh data directory beside the real one, then give it that name."""
-    guard.refuse_if_alive(replica, "be replaced by a clone")
+    refuse_if_alive(replica, "be replaced by a clone")
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
     incoming.parent.mkdir(parents=True, exist_ok=True)
     mysqld.give_to_server_account(replica, incoming.parent)
@@ -91,10 +93,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
     mysqld.write_closed_settings(incoming, loading=False)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
-    clearance = guard.clear(replica, "be replaced by a clone")
-    aside = str(guard.set_aside(clearance)) if clearance else ""
-    incoming.rename(replica.datadir)
-    return aside
+    return put_in_place(clear(replica, "be replaced by a clone"), incoming)
 
 
 def _text(value: str) -> str:

@@ -5,15 +5,14 @@ The directory gets its real name last, when every part was verified.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from relight.backups.manifest import Value
 from relight.errors import ServerError
-from relight.fleet import Server
 from relight.gtid import GtidSet
+from relight.guard.clearance import clear, put_in_place
+from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.lane import lane_progress
 from relight.planning.plan import load_plan, load_snapshot_manifest
-from relight.server import guard, mysqld
+from relight.server import mysqld
 from relight.server.rebuilt import built_by, write_mark
 from relight.server.session import Session
 from relight.site import Run, Site
@@ -45,14 +44,15 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
     aside = ""
     if not built_by(server.datadir, run.run_id):
-        guard.refuse_if_alive(server, "be rebuilt")
-        guard.refuse_if_too_small(server, manifest.data_bytes)
+        refuse_if_alive(server, "be rebuilt")
+        refuse_if_too_small(server, manifest.data_bytes)
         incoming = server.workdir / "incoming" / run.run_id
         unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
         mysqld.write_closed_settings(incoming, loading=True)
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
-        aside = put_in_place(server, incoming)
+        # The guard is asked once more: unpacking took its time.
+        aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
     with mysqld.start(server, site.admin) as session:
         prepare_for_replay(session, manifest.gtids)
     site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
@@ -60,26 +60,6 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         server=server.name, snapshot=manifest.id, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
         gtids=str(manifest.gtids), set_aside=aside,
     )  # fmt: skip
-
-
-def put_in_place(server: Server, incoming: Path) -> str:
-    """Ask the guard once more, set an existing directory aside, give the new one its name.
-
-    Gives where the old directory lies, empty text when there was none.
-    """
-    aside = ""
-    clearance = guard.clear(server, "have its data directory replaced")
-    if clearance is not None:
-        aside = str(guard.set_aside(clearance))
-    server.datadir.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        incoming.rename(server.datadir)
-    except OSError as error:
-        raise ServerError(
-            "the new data directory cannot be put in place", on=server.name, why=str(error),
-            hint="workdir and datadir must lie on the same file system",
-        ) from None  # fmt: skip
-    return aside
 
 
 def prepare_for_replay(session: Session, gtids: GtidSet) -> None:

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from relight.backups.catalog import Catalog, load_catalog
-from relight.backups.chain import history
+from relight.backups.catalog import Catalog, archived_in, load_catalog
 from relight.backups.manifest import GtidField, Value
 from relight.backups.salvage import FoundLogs, find_logs, known_before
 from relight.backups.shipping import Digests, Origin, ship
@@ -21,8 +20,8 @@ from relight.certificate.document import SignedCertificate
 from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.gtid import GtidSet
+from relight.guard.looking import refuse_if_alive
 from relight.lane.survey import survey
-from relight.server import guard
 from relight.server.rebuilt import read_mark
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -49,7 +48,7 @@ def salvage(site: Site, run: Run) -> SalvageSummary:
     """
     source = run.shard_of(site.fleet).source
     try:
-        guard.refuse_if_alive(source, "be read")
+        refuse_if_alive(source, "be read")
     except GuardRefused as alive:
         return SalvageSummary(transactions=0, notes=(str(alive),))
     catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
@@ -77,7 +76,7 @@ def _folders(source: Server) -> list[Path]:
 
 
 def _from(site: Site, run: Run, catalog: Catalog, found: FoundLogs, notes: list[str]) -> SalvageSummary:
-    archived = functools.reduce(GtidSet.__or__, (history(one) for one in catalog.segments), _snapshots(catalog))
+    archived = archived_in(catalog)
     before = _before(site, run, catalog, found)
     lacking = found.gtids - archived
     if not lacking:
@@ -96,10 +95,6 @@ def _from(site: Site, run: Run, catalog: Catalog, found: FoundLogs, notes: list[
         transactions=lacking.count(), gtids=lacking, files=tuple(f"{found.folder}/{path.name}" for path, _ in wanted),
         newest_commit=max(commits, default=None), shipped=run.salvage,
     )  # fmt: skip
-
-
-def _snapshots(catalog: Catalog) -> GtidSet:
-    return functools.reduce(GtidSet.__or__, (one.reference.gtids for one in catalog.snapshots), GtidSet())
 
 
 def _before(site: Site, run: Run, catalog: Catalog, found: FoundLogs) -> GtidSet | None:

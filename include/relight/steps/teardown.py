@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from relight.backups.manifest import Value
 from relight.errors import GuardRefused
-from relight.server import guard, mysqld
+from relight.guard.clearance import clear, remove_own
+from relight.server import mysqld
 from relight.server.rebuilt import built_by
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -31,13 +33,13 @@ def tear_down(site: Site, run: Run) -> TeardownSummary:
     removed = 0
     if built_by(server.datadir, run.run_id):
         mysqld.stop(server, site.admin)
-        clearance = guard.clear(server, "be removed after its rehearsal")
-        if clearance is not None:
-            aside = guard.set_aside(clearance)
-            removed = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
-            # The one thing Relight removes: a copy that this run has made, minutes ago, on a scratch server.
-            shutil.rmtree(aside)
-    # Streams are of no use any more; that some cannot be removed must not turn a good rehearsal into a bad one.
-    shutil.rmtree(run.folder(site.fleet) / "split", ignore_errors=True)
+        # The one thing Relight removes by itself: a copy that this run has made, minutes ago, on a scratch server.
+        removed = remove_own(clear(server, "be removed after its rehearsal"), run.run_id)
+    _remove_streams(run.folder(site.fleet))
     site.progress.say(f"torn down {server.name}")
     return TeardownSummary(server=server.name, removed_bytes=removed)
+
+
+def _remove_streams(run_folder: Path) -> None:
+    """They are of no use any more; that some cannot be removed must not turn a good rehearsal into a bad one."""
+    shutil.rmtree(run_folder / "split", ignore_errors=True)
