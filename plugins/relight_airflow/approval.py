@@ -49,7 +49,7 @@ class ApproveOperator(HITLOperator):
         doubts = ti.xcom_pull(task_ids=self.judgement)["inconclusive"]
         if run.mode != "promote" or run.approved_by or not doubts:
             self.log.info("nobody needs to be asked")
-            return None
+            return {}
         self.body = question(run.shard, doubts)
         return super().execute(context)
 
