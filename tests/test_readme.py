@@ -115,10 +115,10 @@ def test_the_exit_statuses_of_the_guard_are_told() -> None:
 
 def test_the_lines_for_scripts_and_units_ask_the_guard() -> None:
     (script,), (unit,) = blocks("sh"), blocks("systemd")
-    assert understood(shlex.split(script.partition("||")[0]))["directory"] == Path("/var/lib/mysql")
+    assert understood(shlex.split(script.partition("||")[0]))["named"] == "/var/lib/mysql"
     assert script.rstrip().endswith("|| exit 1")
     (condition,) = re.findall(r"^ExecCondition=(.*)$", unit, re.MULTILINE)
-    assert understood(condition.split())["directory"] == Path("/var/lib/mysql")
+    assert understood(condition.split())["named"] == "/var/lib/mysql"
 
 
 def test_every_make_target_exists() -> None:

@@ -179,7 +179,7 @@ def test_a_server_started_between_check_and_act_keeps_its_directory(
 ) -> None:
     clearance = clear(down, "be rebuilt")
     just_before(lambda: mysqld.start(down, servers.admin).close())
-    with pytest.raises(GuardRefused, match="files open below"):
+    with pytest.raises(GuardRefused, match="open below"):
         set_aside(clearance)
     assert down.datadir.exists()
     with servers.connect(down) as session:

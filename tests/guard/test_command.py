@@ -85,7 +85,9 @@ def test_nothing_is_clear(relight: Callable[..., Done], tmp_path: Path) -> None:
     assert relight("guard", tmp_path / "empty").returncode == 0
 
 
-@pytest.mark.parametrize("words", [[], ["/etc/passwd"], ["/nowhere", "--archived", "x"], ["/nowhere", "--quiet", "-1"]])
+@pytest.mark.parametrize(
+    "words", [[], [""], ["/etc/passwd"], ["/nowhere", "--archived", "x"], ["/nowhere", "--quiet", "-1"]]
+)
 def test_wrong_usage_is_no_permission(relight: Callable[..., Done], words: list[str]) -> None:
     assert relight("guard", *words).returncode == 2
 
@@ -97,6 +99,20 @@ def test_it_needs_no_network(relight: Callable[..., Done], alive: Server) -> Non
     assert done.returncode == 1, done.stderr
     # Who listens where is known of another network namespace too.
     assert f"listens on 127.0.0.1:{alive.port}" in done.stdout
+
+
+def test_a_server_outside_one_s_own_container_is_noticed_by_its_lock(
+    relight: Callable[..., Done], alive: Server
+) -> None:
+    container = ("unshare", "--pid", "--fork", "--mount-proc")
+    if os.geteuid() or subprocess.run([*container, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("process namespaces are not allowed here")
+    done = relight("guard", alive.datadir, "--json", wrapped=container)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)["findings"]
+    assert "process" not in {one["kind"] for one in found}, "it cannot be seen"
+    (lock,) = [one["what"] for one in found if one["kind"] == "lock"]
+    assert lock.startswith("a process that cannot be seen from here (another container, or host) holds the InnoDB lock")
 
 
 @pytest.mark.parametrize("living", [True, False])

@@ -75,7 +75,7 @@ def test_the_command_lists_them(relight: Callable[..., Done], aside: tuple[Serve
     done = relight("quarantine")
     assert done.returncode == 0, done.stderr
     assert str(aside[1]) in done.stdout
-    assert "1 transactions" in done.stdout
+    assert "1 transaction" in done.stdout
     (one,) = json.loads(relight("quarantine", "--json").stdout)
     assert (one["path"], one["server"]) == (str(aside[1]), "source")
     shutil.rmtree(aside[1])
@@ -133,12 +133,12 @@ def test_a_server_may_live_in_a_directory_that_is_named_so(aside: tuple[Server, 
 
 def test_what_is_in_use_is_not_removed(servers: Servers, aside: tuple[Server, Path]) -> None:
     server, path = aside
-    with (path / "ibdata1").open("rb"), pytest.raises(GuardRefused, match="files open below"):
+    with (path / "ibdata1").open("rb"), pytest.raises(GuardRefused, match="open below"):
         clear_removal(server, path)
     revived = server.model_copy(update={"datadir": path})
     mysqld.spawn(revived)
     mysqld.wait_until_up(revived, servers.admin).close()
-    with pytest.raises(GuardRefused, match="files open below"):
+    with pytest.raises(GuardRefused, match="open below"):
         clear_removal(server, path)
 
 
@@ -156,7 +156,7 @@ def test_what_comes_into_use_between_check_and_act_is_put_back(
         move(old, new)
 
     monkeypatch.setattr(acting, "move", late)
-    with pytest.raises(GuardRefused, match="files open below"):
+    with pytest.raises(GuardRefused, match="open below"):
         remove_set_aside(clearance)
     opened[0].close()
     assert tree(path) == before

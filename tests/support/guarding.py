@@ -13,6 +13,7 @@ import pytest
 from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.guard.clearance import clear
+from relight.guard.finding import Finding
 
 Tree = dict[str, tuple[int, int, int]]
 
@@ -54,3 +55,13 @@ def bind_mount(source: Path, point: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", point], check=True)
+
+
+def kinds(found: tuple[Finding, ...]) -> set[str]:
+    """Of what there are findings."""
+    return {finding.kind for finding in found}
+
+
+def told(found: tuple[Finding, ...], kind: str) -> str:
+    """What was found of a kind."""
+    return "; ".join(finding.what for finding in found if finding.kind == kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ ArchivedOption = Annotated[
 
 
 def guard(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.", show_default=False)],
+    named: Annotated[str, typer.Argument(metavar="DIR", help="The data directory.", show_default=False)],
     archived: ArchivedOption = "",
     quiet: Annotated[
         float, typer.Option(min=0, help="Refuse if a log was written in so many seconds; 0: any time.")
@@ -38,8 +39,7 @@ def guard(
     be looked at; with 2 if it was not asked properly.
     """
     backed_up = gtid_set(archived)
-    if directory.exists() and not directory.is_dir():
-        raise typer.BadParameter(f"{directory} is not a directory")
+    directory = _directory(named)
     with readable_errors():
         findings = look(directory, archived=backed_up, quiet=timedelta(seconds=quiet))
         facts = facts_of(directory)
@@ -48,6 +48,14 @@ def guard(
     else:
         _show(directory, findings, facts)
     raise SystemExit(FAILED if findings else 0)
+
+
+def _directory(named: str) -> Path:
+    if not named:  # a script's variable that was never set; a path of it would be the current directory
+        raise typer.BadParameter("DIR is empty")
+    if os.path.exists(named) and not os.path.isdir(named):  # noqa: PTH110, PTH112 - these never raise
+        raise typer.BadParameter(f"{named} is not a directory")
+    return Path(named)
 
 
 def gtid_set(text: str) -> GtidSet:

@@ -16,6 +16,7 @@ from relight.errors import FleetError, GuardRefused
 from relight.fleet import Fleet
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear_removal, remove_set_aside
+from relight.guard.finding import counted
 from relight.guard.quarantine import SetAside, owner_of, set_aside_directories
 
 app = typer.Typer(
@@ -103,7 +104,7 @@ def _table(found: list[SetAside]) -> Table:
 
 def _held(one: SetAside) -> str:
     gtids = one.held.logged | one.held.received
-    texts = [f"{gtids.count():,} transactions"] if gtids else []
+    texts = [counted(gtids.count(), "transaction")] if gtids else []
     texts += [f"{one.held.without_gtid:,} without a GTID"] if one.held.without_gtid else []
     texts += [f"{len(one.held.unreadable)} that cannot be read"] if one.held.unreadable else []
     return ", ".join(texts) or "nothing"

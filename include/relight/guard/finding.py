@@ -33,6 +33,11 @@ def grouped(findings: Iterable[Finding], most: int = _SHOWN) -> Mapping[Kind, li
     return {kind: _first(found[kind], most) for kind in KINDS if kind in found}
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _first(texts: list[str], most: int) -> list[str]:
     more = len(texts) - most
     return texts[:most] + ([f"and {more:,} more"] if more > 0 else [])

@@ -22,7 +22,7 @@ from relight.binlog.transactions import previous_gtids
 from relight.errors import BinlogError
 from relight.gtid import Gtid, GtidSet
 from relight.guard.directory import Contents
-from relight.guard.finding import Finding
+from relight.guard.finding import Finding, counted
 
 _NAME = re.compile(r"^(?P<base>.+)\.(?P<number>\d{6,})$")
 _UUID = struct.Struct(">qq")
@@ -46,14 +46,12 @@ def unarchived(contents: Contents, archived: GtidSet) -> Iterator[Finding]:
     missing = "that are not backed up" if archived else "and nobody said that they are backed up"
     for gtids, where in ((held.logged, "binary logs hold"), (held.received, "relay logs hold, received only,")):
         if lost := gtids - archived:
-            yield Finding("transactions", f"the {where} {_count(lost.count())} {missing}: {lost}")
+            yield Finding("transactions", f"the {where} {counted(lost.count(), 'transaction')} {missing}: {lost}")
     if held.without_gtid:
-        yield Finding("transactions", f"the binary logs hold {_count(held.without_gtid)} without a GTID")
+        yield Finding(
+            "transactions", f"the binary logs hold {counted(held.without_gtid, 'transaction')} without a GTID"
+        )
     yield from (Finding("transactions", text) for text in held.unreadable)
-
-
-def _count(number: int) -> str:
-    return f"{number:,} transaction{'' if number == 1 else 's'}"
 
 
 def held_in(contents: Contents, archived: GtidSet | None) -> Held:

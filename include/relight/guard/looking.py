@@ -123,9 +123,11 @@ def refuse(name: str, datadir: Path, found: tuple[Finding, ...], purpose: str) -
     mark = _mark(datadir)
     if mark is not None:
         seen.append(f"the data directory was built by run {mark.run_id}, which left it {mark.state}")
+    then = "If this server is really lost, stop what is still running and try again"
+    if all(finding.kind == "transactions" for finding in found):
+        then = "Back up the logs that lie there first: they may be the only copy"
     raise GuardRefused(
-        f"the machine refuses to {purpose}", on=name, why="; ".join(seen),
-        hint="nothing was touched. If this server is really lost, stop what is still running and try again",
+        f"the machine refuses to {purpose}", on=name, why="; ".join(seen), hint=f"nothing was touched. {then}"
     )  # fmt: skip
 
 

@@ -83,14 +83,6 @@ def locate(table: Table, path: Path) -> Location | None:
     return Location(current.device, current.root / path.relative_to(current.point))
 
 
-def point_of(table: Table, mount: Mount) -> Location | None:
-    """Where the mount point itself lies: on the file system that it is mounted into."""
-    above = next((m for m in table if m.number == mount.parent != mount.number), None)
-    if above is None or not mount.point.is_relative_to(above.point):
-        return None
-    return Location(above.device, above.root / mount.point.relative_to(above.point))
-
-
 def points_below(table: Table, directory: Path) -> frozenset[Path]:
     """Mount points strictly below a directory."""
     return frozenset(m.point for m in table if m.point != directory and m.point.is_relative_to(directory))
@@ -120,11 +112,12 @@ def mounted(directory: Path, *, to_be_renamed: bool) -> Iterator[Finding]:
         yield Finding("mount", f"something is mounted on {point}")
     if location is None:
         return
-    known = {_arrangement(table, mount) for mount in table if mount.point.is_relative_to(directory)}
-    for mount in table:
-        if location.holds(_source(mount)) and _arrangement(table, mount) not in known:
+    arranged = _arrangements(table)
+    known = {arrangement for mount, arrangement in arranged if mount.point.is_relative_to(directory)}
+    for mount, arrangement in arranged:
+        if location.holds(_source(mount)) and arrangement not in known:
             yield Finding("mount", f"{directory} is also mounted at {mount.point}{_part(mount, location)}")
-    known |= {_arrangement(table, mount) for mount in table}
+    known |= {arrangement for _, arrangement in arranged}
     for pid in sorted(other_namespaces().values()):
         yield from _elsewhere(pid, directory, location, known)
 
@@ -146,8 +139,7 @@ def _elsewhere(pid: int, directory: Path, location: Location, known: AbstractSet
     except OSError:
         return  # ended meanwhile; or another account's, whose processes are looked at one by one
     where = f"in the mount namespace of process {pid} ({command_of(pid)})"
-    for mount in table:
-        arrangement = _arrangement(table, mount)
+    for mount, arrangement in _arrangements(table):
         if arrangement in known:
             continue
         if location.holds(_source(mount)):
@@ -157,10 +149,18 @@ def _elsewhere(pid: int, directory: Path, location: Location, known: AbstractSet
             yield Finding("mount", f"something is mounted on {directory / below} {where}")
 
 
-def _arrangement(table: Table, mount: Mount) -> Arrangement:
-    """What is mounted, and on which place of which file system. It is the same in a namespace, or below a mount,
-    that was made by copying a whole tree of mounts; nobody has mounted this directory in particular there."""
-    return mount.device, mount.root, point_of(table, mount)
+def _arrangements(table: Table) -> list[tuple[Mount, Arrangement]]:
+    """For each mount what is mounted, and on which place of which file system. It is the same in a namespace, or below
+    a mount, that was made by copying a whole tree of mounts; nobody has mounted this directory in particular there."""
+    numbered = {mount.number: mount for mount in table}
+    return [(mount, (mount.device, mount.root, _place(mount, numbered.get(mount.parent)))) for mount in table]
+
+
+def _place(mount: Mount, above: Mount | None) -> Location | None:
+    """Where a mount point lies, on the file system that it is mounted into; None for the root of the tree."""
+    if above is None or above is mount or not mount.point.is_relative_to(above.point):
+        return None
+    return Location(above.device, above.root / mount.point.relative_to(above.point))
 
 
 def _source(mount: Mount) -> Location:

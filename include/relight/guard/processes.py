@@ -16,7 +16,7 @@ from pathlib import Path
 from relight.binlog import format as f
 from relight.guard import mounts
 from relight.guard.directory import Contents
-from relight.guard.finding import Finding
+from relight.guard.finding import Finding, counted
 from relight.guard.proc import (
     DELETED,
     PROC,
@@ -63,6 +63,7 @@ class Target:
         self._inodes = contents.identities
         self._namespace = namespace_of("self", "mnt")
         self._location = mounts.locate(mounts.mounts_of(), contents.real)
+        self._tables: dict[str | None, mounts.Table] = {}
 
     def holds(self, holder: Holder, name: str, identity: tuple[int, int] | None) -> bool:
         """Whether a file of a process is below the directory: by what it is, or by what it is called."""
@@ -71,14 +72,16 @@ class Target:
         path = Path(name.removesuffix(DELETED))
         if holder.namespace == self._namespace:
             return path.is_relative_to(self._real)
-        return name.endswith(DELETED) and self._is_the_place(holder.pid, path)
+        return name.endswith(DELETED) and self._is_the_place(holder, path)
 
-    def _is_the_place(self, pid: int, path: Path) -> bool:
+    def _is_the_place(self, holder: Holder, path: Path) -> bool:
         """For names of other mount namespaces."""
-        try:
-            location = mounts.locate(mounts.mounts_of(pid), path)
-        except OSError:
-            return False  # ended meanwhile
+        if holder.namespace not in self._tables:
+            try:
+                self._tables[holder.namespace] = mounts.mounts_of(holder.pid)
+            except OSError:
+                return False  # ended meanwhile
+        location = mounts.locate(self._tables[holder.namespace], path)
         return location is not None and self._location is not None and self._location.holds(location)
 
 
@@ -165,7 +168,7 @@ def _told(holder: Holder, directory: Path) -> Iterator[Finding]:
     if holder.namespace != namespace_of("self", "mnt"):
         who += " in another mount namespace"
     if holder.files:
-        yield Finding("process", f"{who} has {holder.files} files open below {directory}")
+        yield Finding("process", f"{who} has {counted(holder.files, 'file')} open below {directory}")
     else:
         yield Finding("process", f"{who} works in {directory}")
     ends = ends_of(holder.pid, holder.sockets)
@@ -178,14 +181,18 @@ def _connections(holder: Holder, ends: Ends) -> Iterator[Finding]:
     yield from (Finding("port", f"{who} listens on {port}") for port in ends.ports)
     yield from (Finding("socket", f"{who} listens on {path}") for path in ends.paths)
     if ends.clients:
-        yield Finding("client", f"{who} has {ends.clients.total()} clients connected: {_counted(ends.clients)}")
+        yield Finding(
+            "client", f"{who} has {counted(ends.clients.total(), 'client')} connected: {_addresses(ends.clients)}"
+        )
     if holder.logs_read:
-        yield Finding("replica", f"{who} reads {holder.logs_read} binary logs out, as for replicas that are attached")
+        yield Finding(
+            "replica", f"{who} reads {counted(holder.logs_read, 'binary log')} out, as for replicas that are attached"
+        )
     if ends.servers:
-        yield Finding("replica", f"{who} is connected to {_counted(ends.servers)}, as a replica to its source")
+        yield Finding("replica", f"{who} is connected to {_addresses(ends.servers)}, as a replica to its source")
 
 
-def _counted(addresses: Counter[str]) -> str:
+def _addresses(addresses: Counter[str]) -> str:
     return ", ".join(f"{count} from {one}" if count > 1 else one for one, count in addresses.most_common(5))
 
 
