@@ -20,10 +20,12 @@ _MOST_SHOWN = 200
 def answer_params() -> dict[str, Param]:
     """What the person fills in, besides the choice: the operator's ``params``."""
     return {
+        # Airflow checks the values of a task's params when the task starts, before anybody was asked: nothing must do.
         "reason": Param(
-            type="string", minLength=1, title="Why", description="Stands in the certificate, beside your name."
+            None, type=["null", "string"], minLength=1, title="Why",
+            description="Stands in the certificate, beside your name. Needed to promote.",
         )
-    }
+    }  # fmt: skip
 
 
 class ApproveOperator(HITLOperator):
@@ -61,10 +63,10 @@ class ApproveOperator(HITLOperator):
         reason = str(answer["params_input"].get("reason") or "").strip()
         run = Run.model_validate(context["ti"].xcom_pull(task_ids=CHECK))
         with plain_errors(self.log):
-            if answer["chosen_options"] != [PROMOTE] or not who:
+            if answer["chosen_options"] != [PROMOTE] or not who or not reason:
                 raise PromotionRefused(
                     "what is inconclusive was not approved", on=run.shard,
-                    why=f"{who}: {reason}" if who else "nobody answered in time",
+                    why=f"{who}: {reason or 'no reason was given'}" if who else "nobody answered in time",
                     hint="the server stays closed; clear this task to ask again",
                 )  # fmt: skip
         return {"approved_by": who, "approval_reason": reason}

@@ -27,7 +27,7 @@ def operator() -> Any:
     return ApproveOperator(task_id="approve", judgement="judge", params=answer_params())
 
 
-def answer(option: str, user: dict[str, str] | None, reason: str = "seen by eye") -> Any:
+def answer(option: str, user: dict[str, str] | None, reason: str | None = "seen by eye") -> Any:
     context = {"ti": Task(check=RUN)}
     event = {
         "chosen_options": [option], "params_input": {"reason": reason} if user else {}, "responded_by_user": user,
@@ -65,6 +65,18 @@ def test_a_refusal_and_no_answer_both_keep_the_server_closed(option: str, user: 
     with pytest.raises(FailedForGood, match="was not approved") as caught:
         answer(option, user)
     assert ("nobody answered" in str(caught.value)) == (user is None)
+
+
+@pytest.mark.parametrize("reason", [None, " "])
+def test_nobody_approves_without_a_reason(reason: str | None) -> None:
+    from relight_airflow.failures import FailedForGood
+
+    with pytest.raises(FailedForGood, match="Ada: no reason was given"):
+        answer("Promote", {"id": "7", "name": "Ada"}, reason)
+
+
+def test_the_task_starts_before_anybody_has_filled_in_the_form() -> None:
+    assert operator().params.validate() == {"reason": None}
 
 
 def test_the_signature_has_the_name_of_who_approved() -> None:
