@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## install everything: .venv, a MySQL server, an S3 server (nothing outside this folder but missing apt packages)
+setup: ## install everything: .venv, servers for MySQL, S3, Redis, PostgreSQL (nothing outside this folder but missing apt packages)
 	@bash include/bootstrap.sh
 	@.venv/bin/relight lab install
 

@@ -20,6 +20,7 @@ from relight.lab import s3
 from relight.lab.mysql import MySQL, find_mysql
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
+from relight.lab.services import Services, find_services
 from relight.lab.state import State
 from relight.lab.template import Logins, Template, ensure_template
 from relight.progress import Silent
@@ -48,6 +49,12 @@ def watched() -> Iterator[Path]:
 def mysql() -> MySQL:
     """The MySQL programs that `relight lab install` got."""
     return find_mysql(Place.find())
+
+
+@pytest.fixture(scope="session")
+def services() -> Services:
+    """The Redis and PostgreSQL that `relight lab install` got."""
+    return find_services(Place.find())
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,11 @@ def test_redis_does_not_give_a_long_restore_to_a_second_worker() -> None:
         assert int(seconds) > 7 * 86400
 
 
+def test_a_task_may_wait_for_its_machine_as_long_as_others_take() -> None:
+    for name in AIRFLOW | MACHINES:
+        assert int(SERVICES[name]["environment"]["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"]) > 7 * 86400
+
+
 def test_a_stopping_worker_may_finish_its_tasks() -> None:
     for name in MACHINES | {"worker"}:
         assert SERVICES[name]["environment"]["DUMB_INIT_SETSID"] == "0"

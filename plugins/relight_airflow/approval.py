@@ -68,7 +68,7 @@ class ApproveOperator(HITLOperator):
             if answer["chosen_options"] != [PROMOTE] or not who:
                 raise PromotionRefused(
                     "what is inconclusive was not approved", on=run.shard,
-                    why=f"{who}: {reason}" if who else "nobody answered in time",
+                    why=f"{who}: {reason or 'no reason was given'}" if who else "nobody answered in time",
                     hint="the server stays closed; clear this task to ask again",
                 )  # fmt: skip
         return {"approved_by": who, "approval_reason": reason}

@@ -27,7 +27,7 @@ def operator() -> Any:
     return ApproveOperator(task_id="approve", judgement="judge", params=answer_params())
 
 
-def answer(option: str, user: dict[str, str] | None, reason: str = "seen by eye") -> Any:
+def answer(option: str, user: dict[str, str] | None, reason: str | None = "seen by eye") -> Any:
     context = {"ti": Task(check=RUN)}
     event = {
         "chosen_options": [option], "params_input": {"reason": reason} if user else {}, "responded_by_user": user,
@@ -72,6 +72,10 @@ def test_an_approval_without_a_reason_is_none() -> None:
 
     with pytest.raises(FailedForGood, match="without a reason"):
         answer("Promote", {"id": "7", "name": "Ada"}, reason="  ")
+
+
+def test_the_task_starts_before_anybody_has_filled_in_the_form() -> None:
+    assert operator().params.validate() == {"reason": ""}
 
 
 def test_the_signature_has_the_name_of_who_approved() -> None:

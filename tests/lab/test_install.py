@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from relight.errors import LabError
-from relight.lab.install import mirror
 from relight.lab.mysql import PROGRAMS, STAMP, MySQL, find_mysql, on_machine, parse_version, private
+from relight.lab.packages import mirror
 from relight.lab.place import Place
+from relight.lab.services import Services, find_services
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,19 @@ def test_the_rest_of_an_interrupted_install_is_not_used(tmp_path: Path, mysql: M
     assert "make setup" in caught.value.hint
     (place.mysql / STAMP).write_text("mysqld  Ver 9.7.4 for Linux")
     assert private(place) is not None
+
+
+def test_the_rest_of_an_interrupted_install_of_the_services_is_not_used(tmp_path: Path, services: Services) -> None:
+    place = Place(tmp_path)
+    place.services.mkdir()
+    for part in services.prefix.iterdir():
+        if part.is_dir():
+            (place.services / part.name).symlink_to(part)
+    with pytest.raises(LabError, match="no Redis and PostgreSQL") as caught:
+        find_services(place)
+    assert "make setup" in caught.value.hint
+    (place.services / ".complete").touch()
+    assert find_services(place).redis.exists()
 
 
 @pytest.mark.parametrize(

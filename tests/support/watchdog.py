@@ -61,13 +61,24 @@ def _paths(process: Path) -> list[Path]:
     try:
         links = [process / "cwd", *(process / "fd").iterdir()]
     except OSError:
-        return []  # ended meanwhile, or another user's
+        return _named(process)  # ended meanwhile, or another account's
     for link in links:
         try:
             paths.append(link.readlink())
+        except PermissionError:
+            return _named(process)  # another account's: not every root may look into it
         except OSError:
             continue
     return paths
+
+
+def _named(process: Path) -> list[Path]:
+    """The paths among a process's arguments, which everybody may see."""
+    try:
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    return [Path(os.fsdecode(argument)) for argument in arguments if argument.startswith(b"/")]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ Rate = Annotated[
 @app.command()
 @readable_errors()
 def install() -> None:
-    """Get a MySQL server and an S3 server, below .lab, unless they are there; compile the inner loops."""
+    """Get MySQL, an S3 server, Redis and PostgreSQL, below .lab, unless they are there; compile the inner loops."""
     say = _say("setup")
     installing.install(Place.find(), say)
     say("compiling the inner loops of replay, unless that was done before (half a minute)")

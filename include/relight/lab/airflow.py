@@ -1,4 +1,4 @@
-"""The lab's Airflow: its components as detached processes, on a port of its own, on SQLite."""
+"""The lab's Airflow: its components as detached processes, on a port of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relight.credentials import Credentials, EnvironmentCredentials, Purpose
 from relight.errors import LabError
-from relight.lab import secrets
+from relight.lab import secrets, worker_name
 from relight.lab.airflow_client import AirflowClient
+from relight.lab.executors import Executor, Local, worker_arguments
 from relight.lab.place import Place
 from relight.lab.ports import free_ports
 from relight.lab.state import State
@@ -36,13 +37,15 @@ _CONNECTIONS: Mapping[Purpose, str] = {
 class LabAirflow:
     """Airflow below ``<lab>/airflow``. ``project`` is the folder with ``dags/`` and ``plugins/``.
 
-    ``parallel`` tasks run at the same time: more than the machine has cores makes all slower.
+    ``parallel`` tasks run or wait for a worker at the same time: more than the machine has cores makes all
+    slower. ``executor`` runs them.
     """
 
     place: Place
     project: Path
     credentials: Credentials
     parallel: int = 4
+    executor: Executor = field(default_factory=Local)
 
     @classmethod
     def of(cls, place: Place) -> LabAirflow:
@@ -68,16 +71,26 @@ class LabAirflow:
         if not self._running(state):
             self.stop()
             self.home.mkdir(parents=True, exist_ok=True)
-            names = ("api", "worker_log", "triggerer_log")
+            names = ("api", "worker_log", "triggerer_log", *self.executor.ports)
             ports = dict(zip(names, free_ports(len(names)), strict=True))
             self._ports_file.write_text(json.dumps(ports), encoding="ascii")
+            self.executor.start(state, self.home, ports)
             self._migrate()
             for component in _COMPONENTS:
-                state.start(
-                    _name(component), [sys.executable, "-m", "airflow", component], cwd=self.home,
-                    log=self._log(component), environment=self.environment(),
-                )  # fmt: skip
+                self._start(component, [component])
+            for queue in self.executor.queues:
+                self.start_worker(queue)
         return self._wait(state, time.monotonic() + timeout)
+
+    def start_worker(self, queue: str) -> None:
+        """Start the worker that a machine with this queue has. Tasks call it by the name of the queue."""
+        self._start(_worker(queue), worker_arguments(queue, self.home), {worker_name.VARIABLE: queue})
+
+    def _start(self, component: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
+        State(self.place.state_file).start(
+            _name(component), [sys.executable, "-m", "airflow", *arguments], cwd=self.home, log=self._log(component),
+            environment={**self.environment(), **(environment or {})},
+        )  # fmt: skip
 
     def stop(self) -> bool:
         """Stop every component, workers included; gives whether any was running.
@@ -86,8 +99,10 @@ class LabAirflow:
         """
         state = State(self.place.state_file)
         # The scheduler first: its tasks report to the api-server until they have ended.
-        order = ("scheduler", "dag-processor", "triggerer", "api-server")
-        ended = [state.end(_name(component)) for component in order]
+        workers = sorted(name for name in state.running() if name.startswith(_name(_worker(""))))
+        rest = [_name(component) for component in ("dag-processor", "triggerer", "api-server")]
+        order = [_name("scheduler"), *workers, *rest, *self.executor.processes]
+        ended = [state.end(name) for name in order]
         return any(ended)
 
     def client(self) -> AirflowClient:
@@ -128,20 +143,19 @@ class LabAirflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.project / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": str(self.parallel),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(ports["api"]),
             "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             # The DAG files do not change while the lab runs; parsing them again only takes CPU time.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["triggerer_log"]),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            **self.executor.settings(self.home, ports),
             **{f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose) for purpose in _CONNECTIONS},
         }
 
@@ -151,7 +165,8 @@ class LabAirflow:
         return json.dumps({"conn_type": kind, "login": login.user, "password": login.password})
 
     def _running(self, state: State) -> bool:
-        return {_name(component) for component in _COMPONENTS} <= set(state.running())
+        components = [*_COMPONENTS, *map(_worker, self.executor.queues)]
+        return {*map(_name, components), *self.executor.processes} <= set(state.running())
 
     def _migrate(self) -> None:
         log = self._log("migrate")
@@ -187,3 +202,7 @@ class LabAirflow:
 
 def _name(component: str) -> str:
     return f"airflow {component}"
+
+
+def _worker(queue: str) -> str:
+    return f"worker {queue}"

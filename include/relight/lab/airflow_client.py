@@ -23,7 +23,7 @@ _HARMLESS = frozenset({"GET", "PATCH"})
 @dataclass(frozen=True)
 class TaskState:
     """A task instance of a run. ``state`` is None before it is scheduled; ``part`` names a mapped
-    task (``shard-1/orders``) once it has started."""
+    task (``shard-1/orders``) once it has started. ``host`` is empty until then."""
 
     task_id: str
     map_index: int
@@ -32,6 +32,8 @@ class TaskState:
     try_number: int
     start: datetime | None
     end: datetime | None
+    queue: str = ""
+    host: str = ""
 
     @property
     def name(self) -> str:
@@ -221,6 +223,7 @@ def _task(item: Mapping[str, Any]) -> TaskState:
         task_id=item["task_id"], map_index=item["map_index"], part=item.get("rendered_map_index") or "",
         state=item["state"], try_number=item["try_number"],
         start=_time(item["start_date"]), end=_time(item["end_date"]),
+        queue=item["queue"] or "", host=item["hostname"] or "",
     )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ class Place:
         return self.root / "mysql"
 
     @property
+    def services(self) -> Path:
+        """The private Redis and PostgreSQL."""
+        return self.root / "services"
+
+    @property
     def fleet_file(self) -> Path:
         """The lab's fleet file."""
         return self.root / "fleet.yaml"

@@ -1,0 +1,128 @@
+"""How the lab's Airflow runs tasks: all by its scheduler, or by a worker for each machine."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from relight.lab import postgres, redis
+from relight.lab.services import Services
+from relight.lab.state import State
+
+
+class Executor(Protocol):
+    """One way to run tasks. ``home`` is AIRFLOW_HOME, ``ports`` maps the names in :attr:`ports` to free ports."""
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """The ports that are needed besides Airflow's own, by name."""
+        ...
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that get a worker each when Airflow starts."""
+        ...
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names of what :meth:`start` starts."""
+        ...
+
+    def start(self, state: State, home: Path, ports: Mapping[str, int]) -> None:
+        """Start what must be there before Airflow's database is set up."""
+        ...
+
+    def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
+        """Airflow's settings, as environment variables."""
+        ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """Tasks are children of the scheduler, the database is SQLite. Queues mean nothing."""
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """None: the scheduler does it all."""
+        return ()
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def start(self, state: State, home: Path, ports: Mapping[str, int]) -> None:
+        """Nothing is needed."""
+
+    def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol has it
+        """The executor and the database."""
+        return {
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        }
+
+
+@dataclass(frozen=True)
+class Celery:
+    """As on a fleet of several machines: a worker for each queue, Redis between them and the scheduler, the
+    database is PostgreSQL."""
+
+    services: Services
+    queues: tuple[str, ...] = ("default",)
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Of Redis and PostgreSQL."""
+        return ("redis", "postgres")
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Redis and PostgreSQL."""
+        return ("redis", "postgres")
+
+    def start(self, state: State, home: Path, ports: Mapping[str, int]) -> None:
+        """Start Redis and PostgreSQL, on the data that they had."""
+        password = _password(home)
+        redis.start(state, "redis", self.services, home / "redis", port=ports["redis"], password=password)
+        postgres.start(state, "postgres", self.services, home / "postgres", port=ports["postgres"], password=password)
+
+    def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
+        """The executor, both servers, and how long a task may take or wait: docker-compose.yml says why."""
+        password = _password(home)
+        database = postgres.address(port=ports["postgres"], password=password)
+        return {
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": "relight.lab.worker_name.worker_name",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
+            "AIRFLOW__CELERY__BROKER_URL": redis.url(port=ports["redis"], password=password),
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
+            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "2592000",
+            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "2592000",
+        }
+
+
+def worker_arguments(queue: str, home: Path) -> list[str]:
+    """What follows ``airflow`` to start the worker of a queue, two tasks at a time."""
+    return [
+        "celery", "worker", "--queues", queue, "--concurrency", "2", "--celery-hostname", f"{queue}@%h",
+        "--pid", f"{home}/worker-{queue}.pid",
+        # All of the lab's workers write into one folder, where the API finds their logs.
+        "--skip-serve-logs", "--without-mingle", "--without-gossip",
+    ]  # fmt: skip
+
+
+def _password(home: Path) -> str:
+    """Of Redis and PostgreSQL; made once."""
+    path = home / "services.password"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24), encoding="ascii")
+    return path.read_text(encoding="ascii")
