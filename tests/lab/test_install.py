@@ -91,11 +91,18 @@ def test_the_rest_of_an_interrupted_install_of_the_services_is_not_used(tmp_path
          "# http://old.example/debian\nURIs: http://s.example/debian-security http://m.example/debian\n",
          "http://m.example/debian"),
         ("sources.list", "deb [arch=amd64] http://classic.example/debian bookworm main\n", "http://classic.example/debian"),
-        ("sources.list", "# deb http://no.example/debian x main\n", "http://deb.debian.org/debian"),
-        ("sources.list", "deb https://packages.example.com/apt cloud main\n", "http://deb.debian.org/debian"),
     ],
 )  # fmt: skip
 def test_the_machines_own_mirror_is_used(tmp_path: Path, name: str, text: str, address: str) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / name).write_text(text)
     assert mirror(tmp_path) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["# deb http://no.example/debian x main\n", "deb https://p.example.com/apt cloud main\n"]
+)
+def test_a_machine_without_a_debian_mirror_is_told_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sources.list").write_text(text)
+    with pytest.raises(LabError, match="no Debian mirror is named"):
+        mirror(tmp_path)

@@ -13,7 +13,6 @@ from pathlib import Path
 from relight.errors import LabError
 from relight.server import command
 
-_DEFAULT_MIRROR = "http://deb.debian.org/debian"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 _INSTALLED = """\
@@ -76,7 +75,10 @@ def mirror(apt: Path) -> str:
             for word in line.split():
                 if "://" in word and not line.lstrip().startswith("#") and word.rstrip("/").endswith("/debian"):
                     return word.rstrip("/")
-    return _DEFAULT_MIRROR
+    raise LabError(
+        "no Debian mirror is named", on=str(apt), why="none of the machine's apt sources ends with /debian",
+        hint="add a Debian mirror to the machine's apt sources, or put the programs themselves on PATH",
+    )  # fmt: skip
 
 
 def _write_apt_configuration(folder: Path, wanted: Wanted, address: str) -> Path:
