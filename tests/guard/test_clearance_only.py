@@ -22,6 +22,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     (RENAMING, "move"): "only clearance.py may import it, see below",
     (RENAMING, "_rename"): "the same",
     ("include/relight/run_files.py", "write_whole"): "a file of a run, under its final name at once",
+    ("include/relight/announcing/file.py", "_write_durably"): "an announcement, under its final name at once",
     ("include/relight/backups/shipping.py", "Digests.save"): "Relight's memory of digests",
     ("include/relight/server/mysqld.py", "write_closed_settings"): "Relight's settings, see below",
     ("include/relight/server/mysqld.py", "_remove_lock_of_dead_server"): "the lock of a socket whose process is dead",
