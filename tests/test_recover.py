@@ -18,7 +18,7 @@ from relight.errors import CertificateRefused, GuardRefused, ObjectCorrupt, Prom
 from relight.fleet import Server
 from relight.planning.target import Target
 from relight.recover import recover
-from relight.run_files import certificate_path, load_verdicts
+from relight.run_files import certificate_path, load_checks, load_verdicts
 from relight.server import mysqld
 from relight.server.session import Session
 from relight.server.table_checksums import checksums
@@ -239,6 +239,42 @@ def test_an_account_that_was_given_more_rights_is_found(servers: Servers, lost: 
         judge(lost.site, run)
     assert "accounts: account intruder@% was not in the snapshot" in str(caught.value)
     assert "accounts: account replication@% has another password, other attributes or other grants" in str(caught.value)
+
+
+def test_accounts_that_the_log_has_changed_are_compared_with_what_its_statements_make(
+    servers: Servers, site: Callable[..., Site]
+) -> None:
+    source, scratch = servers.make("source"), servers.make("scratch", empty=True)
+    place = site(source, scratch=scratch)
+    with servers.connect(source) as session:
+        session.run("CREATE DATABASE a")
+        session.run("CREATE TABLE a.t (id INT PRIMARY KEY)")
+        session.run("CREATE ROLE reader")
+        session.run("CREATE USER old@'%' IDENTIFIED BY 'one' DEFAULT ROLE reader")
+        session.run("GRANT SELECT ON a.* TO reader")
+        take_snapshot(place, "shard-1")
+        session.run("ALTER USER old@'%' IDENTIFIED BY 'two'")
+        session.run("CREATE USER new@'%' IDENTIFIED BY 'three'")
+        session.run("GRANT INSERT, UPDATE ON a.* TO new@'%'")
+        session.run("REVOKE UPDATE ON a.* FROM new@'%'")
+        session.run("GRANT reader TO new@'%'")
+        ship_segments(place, "shard-1")
+    run = Run(run_id="accounts", shard="shard-1", target=Target(kind="latest"), mode="rehearse")
+    from relight import recover as story
+
+    story._rebuild(place, run, 2)
+    checks = {one.check: one for one in load_checks(run.folder(place.fleet))}
+    assert (checks["accounts"].verdict, checks["accounts"].notes) == ("match", ())
+    with servers.connect(scratch) as session:
+        session.run("SET SESSION sql_log_bin = 0")
+        session.run("GRANT UPDATE ON a.* TO new@'%'")
+        with pytest.raises(ValidationFailed, match="accounts: account new@% has another password"):
+            judge(place, run)
+        session.run("REVOKE UPDATE ON a.* FROM new@'%'")
+        judge(place, run)
+        session.run("ALTER USER old@'%' IDENTIFIED BY 'one'")
+        with pytest.raises(ValidationFailed, match="accounts: account old@% has another password"):
+            judge(place, run)
 
 
 def test_a_server_is_promoted_with_the_certificate_of_exactly_this_server_and_plan_alone(

@@ -1,14 +1,15 @@
 """What a server's objects are defined as, in a form that can be compared: tables, views, routines, triggers, events,
 databases, accounts with their grants.
 
-Of accounts only a digest is kept: what a server shows of them holds their password's hash.
+What a server shows of an account holds its password's hash: it is kept in manifests, beside the data that hold it too,
+and shown nowhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from relight.backups.manifest import Definition
 from relight.server.session import Session, quoted
@@ -16,6 +17,7 @@ from relight.server.session import Session, quoted
 _COUNTER = re.compile(r"(?<=\) ENGINE=)(\w+)(.*?) AUTO_INCREMENT=\d+", re.DOTALL)
 _SWITCHED = re.compile(r" (ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)(?= (COMMENT|DO) )")
 """Whether an event is on: replicas have theirs off, so this is looked after apart."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESERVED = ("mysql.infoschema", "mysql.session", "mysql.sys")
 _COMPARABLE = "SET SESSION sql_mode = '', sql_quote_show_create = 1, print_identified_with_as_hex = 1"
 """What SHOW CREATE prints must not depend on how a server happens to be set up."""
@@ -31,6 +33,16 @@ def of_accounts(session: Session) -> tuple[Definition, ...]:
     """Every account and role with its grants, but the server's own."""
     session.run(_COMPARABLE)
     return tuple(sorted(_accounts(session), key=_order))
+
+
+def digested(accounts: Iterable[Definition]) -> list[Definition]:
+    """Accounts as older snapshots have them, which kept a digest only."""
+    return [one.model_copy(update={"text": hashlib.sha256(one.text.encode()).hexdigest()}) for one in accounts]
+
+
+def is_digest(account: Definition) -> bool:
+    """Whether an account comes from such a snapshot."""
+    return _DIGEST.fullmatch(account.text) is not None
 
 
 def without_counter(create: str) -> str:
@@ -82,5 +94,4 @@ def _accounts(session: Session) -> Iterator[Definition]:
     for user, host in session.rows(f"SELECT user, host FROM mysql.user WHERE user NOT IN ({marks})", *_RESERVED):
         lines = [str(session.row("SHOW CREATE USER %s@%s", user, host)[0])]
         lines += sorted(str(row[0]) for row in session.rows("SHOW GRANTS FOR %s@%s", user, host))
-        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        yield Definition(kind="account", database="", name=f"{user}@{host}", text=digest)
+        yield Definition(kind="account", database="", name=f"{user}@{host}", text="\n".join(lines))

@@ -22,6 +22,7 @@ from relight.verify.log_images import changes_definitions, statements_of
 _ABOUT_ACCOUNTS = re.compile(
     r"\s*(GRANT|REVOKE|SET\s+(PASSWORD|DEFAULT\s+ROLE)|(CREATE|ALTER|DROP|RENAME)\s+(USER|ROLE))\b", re.IGNORECASE
 )
+_OWN = "root@localhost"
 _TEMPORARY = re.compile(r"\bTEMPORARY\b", re.IGNORECASE)
 _ORDER = ("database", "table", "function", "procedure", "view", "trigger", "event")
 
@@ -51,6 +52,44 @@ def witnessed(
     for name in databases(session):
         session.run(f"DROP DATABASE {quoted(name)}")
     return Witnessed(definitions=found, doubtful=frozenset(doubtful))
+
+
+def witnessed_accounts(
+    session: Session, mysqlbinlog: Path, base: Iterable[Definition], segments: Sequence[LaneSegment]
+) -> Witnessed:  # fmt: skip
+    """The same of accounts, roles and grants. The server of the session is empty, and is thrown away afterwards."""
+    _prepare(session)
+    # What the session itself is logged in as cannot be made anew.
+    doubtful = {_OWN.partition("@")[0]}
+    doubtful |= _create_accounts(session, [one for one in base if one.name != _OWN])
+    for format_description, piece in _pieces(segments):
+        texts = [sql for sql in statements_of(piece) if _ABOUT_ACCOUNTS.match(sql)]
+        if texts and not _run(session, mysqlbinlog, format_description, piece):
+            doubtful |= {word for sql in texts for word in words_of(sql)}
+    found = tuple(one for one in definitions.of_accounts(session) if one.name != _OWN)
+    return Witnessed(definitions=found, doubtful=frozenset(doubtful))
+
+
+def _create_accounts(session: Session, base: Iterable[Definition]) -> set[str]:
+    """Accounts first, and those anew that wait for a role, then what is granted to them. Gives the names, in small
+    letters, of what the server did not take."""
+    lines = [(one.name.rpartition("@")[0].lower(), *one.text.split("\n")) for one in base]
+    waiting = [(name, create) for name, create, *_ in lines]
+    while waiting:
+        refused = [(name, create) for name, create in waiting if not _accepts(session, create)]
+        if len(refused) == len(waiting):
+            break
+        waiting = refused
+    refused_grants = {name for name, _, *grants in lines if [one for one in grants if not _accepts(session, one)]}
+    return {name for name, _ in waiting} | refused_grants
+
+
+def _accepts(session: Session, statement: str) -> bool:
+    try:
+        session.run(statement.encode("utf-8"))
+    except StatementFailed:
+        return False
+    return True
 
 
 def _prepare(session: Session) -> None:
