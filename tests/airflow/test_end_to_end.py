@@ -45,7 +45,7 @@ from tests.airflow.conftest import PROJECT
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @dataclass
@@ -72,7 +72,7 @@ class World:
 
     def run(self, dag_id: str, conf: dict[str, Any] | None = None) -> RunState:
         run_id = self.airflow.trigger(dag_id, conf or {})
-        run = self.airflow.wait(dag_id, run_id, timeout=400)
+        run = self.airflow.wait(dag_id, run_id, timeout=800)
         if dag_id.startswith("backup"):
             # A scheduled run would back up what the tests leave out of the backups.
             self.airflow._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
@@ -208,7 +208,7 @@ def resumed(restored: Restored) -> Resumed:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not task.is_running() or task.status() == psutil.STATUS_ZOMBIE)
         blocking.run("ROLLBACK")
-    run = world.airflow.wait("restore", run_id, timeout=400)
+    run = world.airflow.wait("restore", run_id, timeout=800)
     return Resumed(world, run, world.checksums(), killed_at, second)
 
 
@@ -238,7 +238,7 @@ def asked(resumed: Resumed) -> Asked:
     with connect(world.shard.source, world.servers.admin) as session:
         closed = session.value("SELECT @@GLOBAL.offline_mode") == 1
     world.airflow.answer("restore", run_id, "approve", "Promote", {"reason": "one row, I typed it myself"})
-    return Asked(world, world.airflow.wait("restore", run_id, timeout=400), question, closed)
+    return Asked(world, world.airflow.wait("restore", run_id, timeout=800), question, closed)
 
 
 def waiting_processes(session: Session) -> list[int]:

@@ -99,6 +99,7 @@ def test_postgresql_runs_from_a_folder_that_other_accounts_cannot_enter(
 ) -> None:
     closed, open_to_all = watched / "closed", Path(tempfile.mkdtemp())
     (closed / "usr" / "lib").mkdir(parents=True)
+    closed.chmod(0o700)
     open_to_all.chmod(0o755)
     monkeypatch.setattr(tempfile, "tempdir", str(open_to_all))
     for part in ("usr/lib/postgresql", "usr/share/postgresql"):

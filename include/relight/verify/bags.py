@@ -28,6 +28,7 @@ MOST = 200
 """So many different rows per table: they are looked for together, in one scan of the table."""
 _MOST_BYTES = 4 << 20
 _MOST_SHOWN = 5
+_NUMBERED = frozenset({"set", "enum", "bit", "year"})
 _UNGROUPED = frozenset({"geometry", "vector"})
 
 _DELTAS = {f.WRITE_ROWS: (1, 1), f.DELETE_ROWS: (-1, -1), f.UPDATE_ROWS: (-1, 1)}
@@ -156,7 +157,9 @@ def _condition(shape: Shape, row: Row) -> str:
         if value is None:
             parts.append(f"{quoted(column.name)} IS NULL")
         elif text is not None:
-            parts.append(f"{quoted(column.name)} = {text}")
+            # A SET is compared with a number as a DOUBLE, which has no room for its 64 members.
+            name = expression(column) if column.kind in _NUMBERED else quoted(column.name)
+            parts.append(f"{name} = {text}")
     return " AND ".join(parts)
 
 
