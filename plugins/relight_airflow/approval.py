@@ -46,13 +46,13 @@ class ApproveOperator(HITLOperator):
         self.judgement = judgement
 
     def execute(self, context: Any) -> Any:
-        """Ask, or go on at once where there is nothing to ask."""
+        """Ask, or go on at once where there is nothing to ask: then the result is empty."""
         ti = context["ti"]
         run = Run.model_validate(ti.xcom_pull(task_ids=CHECK))
         doubts = ti.xcom_pull(task_ids=self.judgement)["inconclusive"]
         if run.mode != "promote" or run.approved_by or not doubts:
             self.log.info("nobody needs to be asked")
-            return None
+            return {}
         self.body = question(run.shard, doubts)
         return super().execute(context)
 
@@ -101,4 +101,4 @@ class CertifyOperator(StepOperator):
 
     def run_of(self, ti: Any) -> Run:
         """The run as it was asked for, and who approved since."""
-        return super().run_of(ti).model_copy(update=ti.xcom_pull(task_ids=self.approval) or {})
+        return super().run_of(ti).model_copy(update=ti.xcom_pull(task_ids=self.approval))
