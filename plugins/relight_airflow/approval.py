@@ -43,7 +43,7 @@ class ApproveOperator(HITLOperator):
         self.judgement = judgement
 
     def execute(self, context: Any) -> Any:
-        """Ask, or go on at once where there is nothing to ask."""
+        """Ask, or go on at once where there is nothing to ask: then the result is empty."""
         ti = context["ti"]
         run = Run.model_validate(ti.xcom_pull(task_ids=CHECK))
         doubts = ti.xcom_pull(task_ids=self.judgement)["inconclusive"]
@@ -103,4 +103,4 @@ class CertifyOperator(StepOperator):
 
     def run_of(self, ti: Any) -> Run:
         """The run as it was asked for, and who approved since."""
-        return super().run_of(ti).model_copy(update=ti.xcom_pull(task_ids=self.approval) or {})
+        return super().run_of(ti).model_copy(update=ti.xcom_pull(task_ids=self.approval))

@@ -237,6 +237,9 @@ def asked(resumed: Resumed) -> Asked:
     question = world.airflow.question("restore", run_id, "approve")
     with connect(world.shard.source, world.servers.admin) as session:
         closed = session.value("SELECT @@GLOBAL.offline_mode") == 1
+    # A person takes longer. For some six seconds the scheduler does not know yet that the task waits: with an
+    # answer it takes it for one that failed, and it asks again.
+    time.sleep(15)
     world.airflow.answer("restore", run_id, "approve", "Promote", {"reason": "one row, I typed it myself"})
     return Asked(world, world.airflow.wait("restore", run_id, timeout=800), question, closed)
 
