@@ -14,6 +14,8 @@ from types import FrameType
 
 import psutil
 
+from relight.errors import RelightError
+
 _PREFIX = "relight-bench-"
 
 
@@ -44,8 +46,11 @@ def _sweep(parent: Path) -> None:
 def _interruptible() -> Iterator[None]:
     """On the first signal that asks for an end, kill what was started here and unwind."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupted = False
 
     def end(_: int, __: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
         for number in signals:
             signal.signal(number, signal.SIG_IGN)
         for child in psutil.Process().children(recursive=True):
@@ -56,6 +61,11 @@ def _interruptible() -> Iterator[None]:
     before = {number: signal.signal(number, end) for number in signals}
     try:
         yield
+    except RelightError:
+        # What unwinds may miss a server that was killed just now: that is no failure of its own.
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
