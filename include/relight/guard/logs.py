@@ -58,7 +58,7 @@ def held_in(contents: Contents, archived: GtidSet | None) -> Held:
     """Read the logs, as far as ``archived`` does not make that needless. None: what is quick is good enough."""
     logged, received, without_gtid = GtidSet(), GtidSet(), 0
     unreadable: list[str] = []
-    for path, claimed in _files(contents, unreadable):
+    for path, claimed in logs_in(contents, unreadable):
         try:
             if is_relay_log(path):
                 received = received | relayed(path)
@@ -72,8 +72,11 @@ def held_in(contents: Contents, archived: GtidSet | None) -> Held:
     return Held(logged, received - logged, without_gtid, tuple(dict.fromkeys(unreadable)))
 
 
-def _files(contents: Contents, unreadable: list[str]) -> Iterator[tuple[Path, GtidSet | None]]:
-    """Every log, with the most that it may hold where that is known without reading it."""
+def logs_in(contents: Contents, unreadable: list[str]) -> Iterator[tuple[Path, GtidSet | None]]:
+    """Every log in its order, with the most that it may hold where that is known without reading it.
+
+    :param unreadable: gets what cannot be looked at, in words.
+    """
     sequences: dict[Path, list[tuple[int, Path]]] = {}
     for path in sorted({*_lying_there(contents), *_listed(contents, unreadable)}):
         if match := _NAME.match(path.name):

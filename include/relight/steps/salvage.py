@@ -14,14 +14,15 @@ from pathlib import Path
 
 from relight.backups.catalog import Catalog, archived_in, load_catalog
 from relight.backups.manifest import GtidField, Value
-from relight.backups.salvage import FoundLogs, find_logs, known_before
 from relight.backups.shipping import Digests, Origin, ship
 from relight.certificate.document import SignedCertificate
 from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive
+from relight.guard.quarantine import directories_of
 from relight.lane.survey import survey
+from relight.salvaging import FoundLogs, find_logs, known_before
 from relight.server.rebuilt import read_mark
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -52,16 +53,17 @@ def salvage(site: Site, run: Run) -> SalvageSummary:
     except GuardRefused as alive:
         return SalvageSummary(transactions=0, notes=(str(alive),))
     catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
+    archived = archived_in(catalog)
     scratch = run.folder(site.fleet) / "salvage"
     notes: list[str] = []
     shipped: list[SalvageSummary] = []
     for folder in _folders(source):
-        found = find_logs(folder, scratch / folder.name)
+        found = find_logs(folder, archived, scratch / folder.name)
         if found is None:
             continue
         if found.problem:
             notes.append(f"{folder}: read up to a file that cannot be read: {found.problem}")
-        shipped.append(_from(site, run, catalog, found, notes))
+        shipped.append(_from(site, run, catalog, archived, found, notes))
     summary = _in_sum(shipped, notes)
     _say(site, run, summary)
     return summary
@@ -69,14 +71,14 @@ def salvage(site: Site, run: Run) -> SalvageSummary:
 
 def _folders(source: Server) -> list[Path]:
     """The data directory and what was set aside of it, but for what Relight was still rebuilding."""
-    beside = sorted(source.datadir.parent.glob(f"{source.datadir.name}.set-aside.*"), reverse=True)
-    folders = [folder for folder in (source.datadir, *beside) if folder.is_dir()]
+    folders = [folder for folder in (source.datadir, *reversed(directories_of(source))) if folder.is_dir()]
     marks = {folder: read_mark(folder) for folder in folders}
     return [folder for folder, mark in marks.items() if mark is None or mark.state != "restored"]
 
 
-def _from(site: Site, run: Run, catalog: Catalog, found: FoundLogs, notes: list[str]) -> SalvageSummary:
-    archived = archived_in(catalog)
+def _from(
+    site: Site, run: Run, catalog: Catalog, archived: GtidSet, found: FoundLogs, notes: list[str]
+) -> SalvageSummary:
     before = _before(site, run, catalog, found)
     lacking = found.gtids - archived
     if not lacking:

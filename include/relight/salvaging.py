@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,13 @@ from relight.binlog.scan import scan
 from relight.binlog.transactions import LogSummary, summarize
 from relight.errors import BinlogError
 from relight.gtid import GtidSet
-
-_LOG_FILE = re.compile(r"^(?P<base>.+)\.(?P<number>\d{6,})$")
-_MAGIC = b"\xfebin"
-_UUID = re.compile(r"^server-uuid\s*=\s*([0-9a-f-]{36})\s*$", re.MULTILINE)
+from relight.guard.directory import contents_of, server_uuid
+from relight.guard.logs import is_relay_log, logs_in
 
 
 @dataclass(frozen=True)
 class FoundLogs:
-    """The binary logs of one directory, oldest first, as far as they can be read.
+    """The binary logs of one directory that may not be archived, oldest first, as far as they can be read.
 
     ``problem``: why those behind them cannot; empty when all can.
     """
@@ -30,12 +27,14 @@ class FoundLogs:
     folder: Path
     server_uuid: str
     files: tuple[tuple[Path, LogSummary], ...]
+    known: GtidSet
+    """The transactions of files that were not read, since all that they may hold is archived."""
     problem: str
 
     @property
     def gtids(self) -> GtidSet:
-        """The transactions in these files."""
-        return functools.reduce(GtidSet.__or__, (summary.gtids for _, summary in self.files), GtidSet())
+        """The transactions in these files, and in those that were not read."""
+        return functools.reduce(GtidSet.__or__, (summary.gtids for _, summary in self.files), self.known)
 
     @property
     def history(self) -> GtidSet:
@@ -44,8 +43,9 @@ class FoundLogs:
         return functools.reduce(GtidSet.__or__, before, self.gtids)
 
 
-def find_logs(folder: Path, scratch: Path) -> FoundLogs | None:
-    """Read what lies there. None: it is no data directory that was ever used, or has no logs.
+def find_logs(folder: Path, archived: GtidSet, scratch: Path) -> FoundLogs | None:
+    """Read what lies there and may not be archived yet. None: it is no data directory that was ever used, or has no
+    logs.
 
     The last file of a server that crashed may end inside a transaction. Of it a copy is made in ``scratch``, up to the
     last whole transaction.
@@ -54,15 +54,20 @@ def find_logs(folder: Path, scratch: Path) -> FoundLogs | None:
     if uuid is None:
         return None
     files: list[tuple[Path, LogSummary]] = []
-    problem = ""
-    for path in _log_files(folder):
+    known, problems = GtidSet(), list[str]()
+    for path, claimed in logs_in(contents_of(folder), problems):
+        if is_relay_log(path):
+            continue
+        if claimed and claimed <= archived:
+            known = known | claimed
+            continue
         try:
             whole = _whole(path, scratch)
             files.append((whole, summarize(whole)))
         except BinlogError as error:
-            problem = f"{path.name}: {error}"
+            problems.append(f"{path.name}: {error}")
             break
-    return FoundLogs(folder, uuid, tuple(files), problem) if files or problem else None
+    return FoundLogs(folder, uuid, tuple(files), known, "; ".join(problems)) if files or known or problems else None
 
 
 def known_before(uuid: str, archived: Sequence[SegmentManifest]) -> GtidSet | None:
@@ -76,32 +81,9 @@ def known_before(uuid: str, archived: Sequence[SegmentManifest]) -> GtidSet | No
 
 def _server_uuid(folder: Path) -> str | None:
     try:
-        found = _UUID.search((folder / "auto.cnf").read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    return found[1] if found else None
-
-
-def _log_files(folder: Path) -> Iterator[Path]:
-    """Files that are binary logs by their first bytes, in the order of their numbers; relay logs are others'."""
-    found = []
-    for path in folder.iterdir():
-        named = _LOG_FILE.match(path.name)
-        if named and path.is_file() and not path.is_symlink() and _begins_like_a_log(path) and not _is_relay_log(path):
-            found.append((int(named["number"]), path))
-    yield from (path for _, path in sorted(found))
-
-
-def _begins_like_a_log(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(_MAGIC)) == _MAGIC
-
-
-def _is_relay_log(path: Path) -> bool:
-    # The flag stands in the header of the format description event, which comes first (see binlog.format).
-    with path.open("rb") as stream:
-        header = stream.read(len(_MAGIC) + 19)
-    return len(header) == len(_MAGIC) + 19 and bool(header[len(_MAGIC) + 17] & 0x40)
+        return server_uuid(folder) or None
+    except (OSError, ValueError):
+        return None  # whose logs these are nobody can tell; the guard has a finding about that
 
 
 def _whole(path: Path, scratch: Path) -> Path:
