@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
-from relight.errors import FleetError, LaneBlocked, RelightError
-from relight.rehearsal.history import load_history, next_shards, sabotages_in_turn
+from relight.errors import LaneBlocked, RelightError
+from relight.rehearsal.history import sabotages_for, whose_turn
 from relight.sabotage import Sabotage
 from relight.site import Run
 from relight_airflow import claim, request, work
@@ -94,7 +94,7 @@ class CheckOperator(RelightOperator):
         if wanted != request.IN_TURN:
             return request.read_sabotage(wanted)
         site = open_site(self.log)
-        return sabotages_in_turn(load_history(site.store, site.fleet, [run.shard])[0])
+        return sabotages_for(site.store, site.fleet, run.shard)
 
 
 class StepOperator(RelightOperator):
@@ -225,9 +225,7 @@ class TurnOperator(RelightOperator):
         with plain_errors(self.log):
             request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
             site = open_site(self.log)
-            turn = next_shards(load_history(site.store, site.fleet), int(context["params"]["shards"]))
-            if not turn:
-                raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
+            turn = whose_turn(site.store, site.fleet, int(context["params"]["shards"]))
         self.log.info("it is the turn of %s", ", ".join(turn))
         return [{"shard": name} for name in turn]
 

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
-from relight.errors import FleetError
 from relight.planning.target import FORMS, Target
 from relight.planning.unreachable import text_of
 from relight.recover import recover
@@ -22,7 +21,8 @@ from relight.rehearsal.history import (
     coverage,
     load_history,
     next_shards,
-    sabotages_in_turn,
+    sabotages_for,
+    whose_turn,
 )
 from relight.reporting.page import WITHIN_DAYS
 from relight.sabotage import Sabotage
@@ -32,10 +32,7 @@ FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Choice = Literal[
-    "in-turn", "none", "drop_row", "change_value", "swap_values", "drop_index", "skip_transaction", "replay_twice",
-    "lose_segment", "flip_bit", "leave_replica_behind",
-]  # fmt: skip
+Choice = Literal["in-turn", "none", Sabotage]
 
 
 def rehearse(
@@ -50,7 +47,7 @@ def rehearse(
 ) -> None:
     """Restore a shard onto its scratch server, prove it, break something, see that it is found, tear it down."""
     with readable_errors(), open_site(fleet) as site:
-        name = site.fleet.shard(shard).name if shard else _whose_turn(site)
+        name = site.fleet.shard(shard).name if shard else whose_turn(site.store, site.fleet)[0]
         run = Run(
             run_id=f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=name, target=Target.parse(target), mode="rehearse",
             sabotages=_sabotages(site, name, sabotage),
@@ -94,20 +91,12 @@ def rehearsals(
     )
 
 
-def _whose_turn(site: Site) -> str:
-    turn = next_shards(load_history(site.store, site.fleet), 1)
-    if not turn:
-        raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
-    return turn[0]
-
-
 def _sabotages(site: Site, shard: str, choice: Choice) -> tuple[Sabotage, ...]:
     if choice == "none":
         return ()
     if choice != "in-turn":
         return (choice,)
-    (history,) = load_history(site.store, site.fleet, [shard])
-    return sabotages_in_turn(history)
+    return sabotages_for(site.store, site.fleet, shard)
 
 
 def _table(histories: list[ShardHistory]) -> Table:

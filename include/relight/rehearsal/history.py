@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from relight.backups.manifest import Value
+from relight.errors import FleetError
 from relight.fleet import Fleet
 from relight.run_files import Verdict
 from relight.sabotage import SABOTAGES, Sabotage
@@ -121,6 +122,20 @@ def coverage(histories: Sequence[ShardHistory], now: datetime, within_days: floa
         shards=len(histories), rehearsable=sum(one.rehearsable for one in histories),
         proved=sum(one.proof is not None and one.proof.ended >= since for one in histories), within_days=within_days,
     )  # fmt: skip
+
+
+def whose_turn(store: Store, fleet: Fleet, count: int = 1) -> list[str]:
+    """The shards that are to be rehearsed next. :raises FleetError: none has a scratch server."""
+    found = next_shards(load_history(store, fleet), count)
+    if not found:
+        raise FleetError("no scratch server", why="no shard has one", hint="give a shard a 'scratch' server")
+    return found
+
+
+def sabotages_for(store: Store, fleet: Fleet, shard: str) -> tuple[Sabotage, ...]:
+    """What is broken next in rehearsals of a shard, the first choice first."""
+    (history,) = load_history(store, fleet, [shard])
+    return sabotages_in_turn(history)
 
 
 def next_shards(histories: Iterable[ShardHistory], count: int) -> list[str]:
