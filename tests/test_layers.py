@@ -47,6 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
     "reporting": {"errors", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
+    "forecast": {"backups"},
+    "overview": {"backups", "forecast"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},

@@ -25,7 +25,7 @@ from relight.announcing.base import Endpoint
 from relight.announcing.settings import Announce
 from relight.cli.context import FAILED
 from relight.cli.main import app
-from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, load_fleet
+from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, Tier, load_fleet
 from relight.guard.finding import KINDS
 from relight.planning.target import Target
 from tests.support.servers import Servers
@@ -227,7 +227,7 @@ def fields() -> Iterator[tuple[str, str]]:
     yield "fleet", ""
     models = {
         "store": StoreSettings, "limits": Limits, "certificates": CertificateSettings, "shards[]": Shard,
-        "server": Server,
+        "server": Server, "tiers[]": Tier,
     }  # fmt: skip
     for prefix, model in models.items():
         for name, field in model.model_fields.items():
@@ -245,7 +245,7 @@ def test_every_field_of_the_fleet_file_is_described_with_its_default(name: str, 
 
 def test_no_field_is_described_that_does_not_exist() -> None:
     assert set(table("On your own fleet", "Field")) == {f"`{name}`" for name, _ in fields()}
-    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "limits", "certificates"}
+    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "tiers", "limits", "certificates"}
 
 
 def test_the_settings_are_those_of_the_example() -> None:

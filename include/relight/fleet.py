@@ -69,6 +69,10 @@ class Server(_Value):
     control: Control
     queue: str = "default"
     """The Airflow queue of the worker on that machine."""
+    hardware: Name = "default"
+    """The class of machine. Forecasts learn how fast each class is."""
+    network: Name = "default"
+    """What machines share a network that copies between them fill."""
 
     @model_validator(mode="after")
     def _paths_are_plain(self) -> Server:
@@ -105,6 +109,22 @@ class Shard(_Value):
         return self.replicas[0] if self.replicas else self.source
 
 
+Approval = Literal["never", "on_inconclusive", "always"]
+
+
+class Tier(_Value):
+    """What is promised to shards of a tier."""
+
+    tier: int = Field(ge=1, le=9)
+    objective_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The recovery time objective: how long a restore may take. None: nothing is promised."""
+    approval: Approval = "on_inconclusive"
+    """When a person is asked before a shard is opened. ``never``: what is inconclusive keeps it closed, unless the
+    request names who approved it."""
+    prove_every_days: float = Field(default=30, gt=0, allow_inf_nan=False)
+    """A shard's proof must not be older."""
+
+
 class StoreSettings(_Value):
     """An S3 bucket and prefix. ``endpoint`` is left out for AWS itself."""
 
@@ -132,6 +152,16 @@ class Limits(_Value):
     the machine, at least 4."""
     clone_mib_per_s: int = Field(default=0, ge=0)
     """How fast one replica copies the new source, which takes writes meanwhile. 0: as fast as it can."""
+    restores: int = Field(default=8, ge=1, le=1000)
+    """So many shards of a fleet are restored at the same time."""
+    rehearsals: int = Field(default=2, ge=1, le=100)
+    """So many rehearsals go on at the same time."""
+    store_tasks: int = Field(default=16, ge=1, le=1000)
+    """When a fleet is restored: so many tasks read from the store at the same time."""
+    network_tasks: int = Field(default=4, ge=1, le=1000)
+    """When a fleet is restored: so many replicas are copied at the same time within one network."""
+    host_tasks: int = Field(default=4, ge=1, le=1000)
+    """When a fleet is restored: so many tasks work at the same time on one machine."""
     disk_reserve: float = Field(default=1.2, ge=1.0)
     """Free space a restore needs, as a multiple of the bytes it will write."""
 
@@ -150,6 +180,7 @@ class Fleet(_Value):
     fleet: Name
     store: StoreSettings
     shards: tuple[Shard, ...]
+    tiers: tuple[Tier, ...] = ()
     limits: Limits = Limits()
     certificates: CertificateSettings = CertificateSettings()
 
@@ -166,6 +197,7 @@ class Fleet(_Value):
         shard_names = [shard.name for shard in self.shards]
         servers = [s for shard in self.shards for s in (*shard.servers, *filter(None, [shard.scratch]))]
         mistakes = [f"two shards are named {n}" for n in _twice(shard_names)]
+        mistakes += [f"tier {n} is described twice" for n in _twice([str(one.tier) for one in self.tiers])]
         mistakes += [f"two servers are named {n}" for n in _twice([s.name for s in servers])]
         mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.port}" for s in servers])]
         mistakes += [f"two servers share {n}" for n in _twice([f"{s.host}:{s.datadir}" for s in servers])]
@@ -184,6 +216,10 @@ class Fleet(_Value):
             "unknown shard", on=name, why=f"the fleet file has {', '.join(s.name for s in self.shards)}",
             hint="check the name, or the fleet file that RELIGHT_FLEET points to",
         )  # fmt: skip
+
+    def tier_of(self, shard: Shard) -> Tier:
+        """What is promised to the shard; the defaults where the fleet file does not describe its tier."""
+        return next((one for one in self.tiers if one.tier == shard.tier), Tier(tier=shard.tier))
 
 
 def _twice(names: list[str]) -> list[str]:

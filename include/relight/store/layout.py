@@ -6,6 +6,8 @@
     <shard>/segments/<server-uuid>/<file>.<sha8>.json  its manifest, uploaded last
     <shard>/runs/<run-id>/plan.json                  see relight.site.Run
     <shard>/rehearsals/<ended>-<run-id>.json         one rehearsal, in short
+    _fleet/timings/<ended>-<run-id>.json             how long the steps of one run took
+    _fleet/overview/<day>/<time>.json.zst            every shard at one moment, in short
 
 Keys are relative to the configured prefix.
 """
@@ -78,3 +80,22 @@ def rehearsals(shard: str) -> str:
 def rehearsal(shard: str, ended: datetime, run_id: str) -> str:
     """The record of a rehearsal; in the order of their keys they are in the order of time."""
     return f"{rehearsals(shard)}{ended:%Y%m%dT%H%M%S%fZ}-{run_id}.json"
+
+
+TIMINGS = "_fleet/timings/"
+"""What the keys of all timings begin with. No shard can be called ``_fleet``."""
+
+
+def timing(ended: datetime, run_id: str) -> str:
+    """How long the steps of a run took; in the order of their keys they are in the order of time."""
+    return f"{TIMINGS}{ended:%Y%m%dT%H%M%S%fZ}-{run_id}.json"
+
+
+def overviews(day: datetime) -> str:
+    """What the keys of the overviews of a day (UTC) begin with."""
+    return f"_fleet/overview/{day:%Y%m%d}/"
+
+
+def overview(at: datetime) -> str:
+    """The fleet at one moment (UTC)."""
+    return f"{overviews(at)}{at:%H%M%S%f}.json.zst"

@@ -1,0 +1,56 @@
+"""What an overview is made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from relight.backups.manifest import Value
+from relight.forecast.values import Span
+
+Health = Literal["good", "warning", "bad", "unknown"]
+
+
+class Card(Value):
+    """One shard on an ordinary day. Times in UTC, sizes in bytes, durations in seconds."""
+
+    shard: str
+    tier: int
+    health: Health
+    """``bad``: it could not be brought back as promised. ``warning``: something needs attention before it gets so.
+    ``unknown``: it could not be looked at."""
+    snapshot: str = ""
+    """The newest full backup; empty where there is none."""
+    snapshot_at: datetime | None = None
+    stored_bytes: int = 0
+    data_bytes: int = 0
+    log_bytes: int = 0
+    """What is to be replayed on top of the newest full backup."""
+    segments: int = 0
+    last_commit: datetime | None = None
+    """The newest commit that the store holds: what came after it would be lost."""
+    shipped_at: datetime | None = None
+    """When the newest log was shipped."""
+    proved_at: datetime | None = None
+    """When it was last proved by a rehearsal."""
+    proof_seconds: float | None = None
+    """How long that restore took."""
+    last_rehearsal: Literal["done", "failed", ""] = ""
+    forecast: Span | None = None
+    objective_seconds: float | None = None
+    epoch: int | None = None
+    """Of the last promotion."""
+    warnings: tuple[str, ...] = ()
+    """What needs attention, in words, the worst first; the command that helps stands in it."""
+
+
+class Overview(Value):
+    """The fleet at one moment."""
+
+    version: Literal[1] = 1
+    fleet: str
+    at: datetime
+    seconds: float
+    """How long it took to look."""
+    cards: tuple[Card, ...]
+    """In the order of the fleet file."""
