@@ -12,12 +12,7 @@ from relight.overview.card import Card, Health, Overview
 STALE_AFTER: Final = 3600.0
 """Seconds after which an overview no longer tells how the fleet is now."""
 
-WORDS: Final[dict[Health, str]] = {
-    "bad": "at risk",
-    "warning": "attention",
-    "unknown": "not seen",
-    "good": "ready",
-}
+WORDS: Final[dict[Health, str]] = {"bad": "at risk", "warning": "attention", "unknown": "not seen", "good": "ready"}
 """What each health is called, the most urgent first."""
 
 _URGENCY: Final = {health: place for place, health in enumerate(WORDS)}

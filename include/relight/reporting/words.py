@@ -1,24 +1,10 @@
-"""Durations, ages and sizes as people read them."""
+"""Sizes and times as people read them; durations are in :mod:`relight.forecast.words`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _KILO = 1024
-
-
-def duration(seconds: float) -> str:
-    """``8 s``, ``4 min``, ``2 h 05 min``, ``3 days``: as exact as it is of use."""
-    seconds = max(seconds, 0.0)
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 2 * _DAY:
-        minutes = round(seconds / _MINUTE)
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{seconds / _DAY:.0f} days"
 
 
 def size(count: float) -> str:

@@ -11,6 +11,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from relight.forecast.words import duration
 from relight.reporting import words
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    made.filters.update(duration=words.duration, size=words.size, moment=words.moment)
+    made.filters.update(duration=duration, size=words.size, moment=words.moment)
     return made
 
 
@@ -55,15 +56,21 @@ def version() -> str:
 
 def page(request: Request, template: str, *, status: int = 200, view: str = "", **values: Any) -> HTMLResponse:
     """A whole page. ``view`` is the one of ``VIEWS`` that it belongs to."""
-    text = environment().get_template(template).render(
-        base=base_of(request), here=base_of(request) + PREFIX, view=view, views=VIEWS, version=version(), **values
+    text = (
+        environment()
+        .get_template(template)
+        .render(
+            base=base_of(request), here=base_of(request) + PREFIX, view=view, views=VIEWS, version=version(), **values
+        )
     )
     return HTMLResponse(text, status)
 
 
 def part(request: Request, template: str, name: str, **values: Any) -> str:
     """What the macro ``name`` of a template makes of the values."""
-    module = environment().get_template(template).make_module({"base": base_of(request), "here": base_of(request) + PREFIX})
+    module = (
+        environment().get_template(template).make_module({"base": base_of(request), "here": base_of(request) + PREFIX})
+    )
     return str(getattr(module, name)(**values)).strip()
 
 
