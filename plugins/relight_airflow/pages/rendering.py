@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 
 from relight.forecast.words import duration
 from relight.reporting import words
+from relight.reporting.page import TEMPLATES
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -27,16 +28,14 @@ PREFIX = "/relight"
 """Where Airflow mounts the pages."""
 
 VIEWS = (
-    ("fleet", "Fleet"), ("incident", "Incident"), ("start", "Start a restore"), ("rehearsals", "Rehearsals"),
+    ("fleet", "Fleet"), ("incident", "Incident"), ("start", "Restore"), ("rehearsals", "Rehearsals"),
 )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """The templates of the pages, and those of the report."""
-    import relight
-
-    folders = [HERE / "templates", Path(relight.__file__).parent / "templates"]
+    folders = [HERE / "templates", TEMPLATES]
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
