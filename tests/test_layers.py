@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
-    "reporting": {"errors", "fleet", "forecast", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
+    "reporting": {"errors", "fleet", "forecast", "overview", "sabotage", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
     "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
