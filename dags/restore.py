@@ -36,7 +36,17 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import approval_params, mode_param, salvage_param, shard_param, skip_param, target_params
+from relight_airflow.request import (
+    FLEET_RUN,
+    approval_params,
+    fleet_run_param,
+    mode_param,
+    most_restores,
+    salvage_param,
+    shard_param,
+    skip_param,
+    target_params,
+)
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
 with DAG(
@@ -52,9 +62,10 @@ with DAG(
         "skip_gtids": skip_param(),
         "salvage": salvage_param(),
         **approval_params(),
+        FLEET_RUN: fleet_run_param(),
     },
     tags=["relight", "restore"],
-    max_active_runs=16,
+    max_active_runs=most_restores(),
     max_active_tasks=64,
 ):
     restore_tasks()

@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "reporting": {"errors", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups"},
     "overview": {"backups", "forecast"},
+    "incident": {"errors", "fleet", "site", "backups", "planning", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},

@@ -40,6 +40,8 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- ClaimRefused      another run has the shard, or somebody has taken it away from this one
     |-- AnnounceFailed        applications were not told where the shard is, or that it is closed
     |   `-- AnnounceUnavailable (retryable) who should be told does not answer, or not now
+    |-- AirflowError          Airflow refuses what a run needs of it
+    |   `-- AirflowUnavailable (retryable) it does not answer, or not now
     `-- LabError              the lab cannot be set up, started or stopped
 """
 
@@ -226,6 +228,16 @@ class AnnounceFailed(RelightError):
 
 class AnnounceUnavailable(AnnounceFailed):
     """Who should be told does not answer, or not now."""
+
+    retryable = True
+
+
+class AirflowError(RelightError):
+    """Airflow refuses what a run needs of it."""
+
+
+class AirflowUnavailable(AirflowError):
+    """Airflow does not answer, or not now."""
 
     retryable = True
 

@@ -11,6 +11,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, chain
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from relight_airflow import work
 from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_params
 from relight_airflow.failures import FailedForGood
 from relight_airflow.operators import (
@@ -24,6 +25,7 @@ from relight_airflow.operators import (
     StepOperator,
     TurnOperator,
     WatcherOperator,
+    shard_bands,
 )
 
 DEFAULTS: dict[str, Any] = {
@@ -97,10 +99,16 @@ def turn_tasks() -> None:
 
 
 def shard_tasks(task_id: str, step: str) -> None:
-    """Add a task per shard to the current DAG, each calls ``step``: a backup, a look at the fence."""
-    shards = ShardsOperator(task_id="shards")
-    each = ShardOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
-    each.expand(shard=shards.output)
+    """Add tasks to the current DAG that call ``step`` for every shard: a backup, a look at the fence.
+
+    There is a task per shard, or per some shards of one queue where there are many; and a list of those per thousand.
+    """
+    for band in range(count := shard_bands()):
+        shards = ShardsOperator(task_id=work.with_band("shards", band), band=band, bands=count)
+        each = ShardOperator.partial(
+            task_id=work.with_band(task_id, band), step=step, map_index_template="{{ task.part }}"
+        )
+        each.expand_kwargs(shards.output)
 
 
 def _approve(judge: StepOperator) -> ApproveOperator:

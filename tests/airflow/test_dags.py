@@ -13,7 +13,9 @@ import yaml
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
-DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs"}
+DAG_IDS = {
+    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,9 @@ def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
-        assert param.schema["type"] in ("string", "boolean", "integer"), name
+        kinds = param.schema["type"]
+        kind = next(one for one in kinds if one != "null") if isinstance(kinds, list) else kinds
+        assert kind in ("string", "boolean", "integer", "array"), name
         assert param.schema["title"], name
         assert param.description, name
 
@@ -95,6 +99,21 @@ def test_shards_are_chosen_from_the_fleet_file(bag: Any) -> None:
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
 def test_the_shard_is_never_guessed(bag: Any, dag_id: str) -> None:
     assert not bag.dags[dag_id].params.get_param("shard").has_value
+
+
+def test_many_shards_are_chosen_from_the_fleet_file_too(bag: Any) -> None:
+    assert bag.dags["restore_fleet"].params.get_param("shards").schema["examples"] == ["shard-1", "shard-2"]
+    assert not bag.dags["restore_fleet"].params.get_param("incident").has_value, "it is never guessed"
+
+
+def test_as_many_restores_may_run_as_the_fleet_file_allows(bag: Any) -> None:
+    assert bag.dags["restore"].max_active_runs == 16
+
+
+def test_the_task_that_waits_for_many_restores_holds_no_worker(bag: Any) -> None:
+    conduct = bag.dags["restore_fleet"].get_task("conduct")
+    assert conduct.mode == "reschedule"
+    assert [task.task_id for task in in_order(bag.dags["restore_fleet"])] == ["check", "choose", "conduct", "report"]
 
 
 def test_every_kind_of_sabotage_can_be_chosen(bag: Any) -> None:
