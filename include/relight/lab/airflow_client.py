@@ -162,6 +162,10 @@ class AirflowClient:
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
         self._send("PATCH", path, {"chosen_options": [option], "params_input": dict(values)})
 
+    def ask(self, path: str) -> Any:
+        """Whatever else the API tells at ``path``, as it says it."""
+        return self._send("GET", path)
+
     def page(self, path: str) -> str:
         """A page for people, as the one who is signed in gets it."""
         if "Authorization" not in self._http.headers:
