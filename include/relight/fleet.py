@@ -5,8 +5,10 @@ It holds no secrets. Passwords come from :mod:`relight.credentials`.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -223,13 +225,13 @@ class Fleet(_Value):
 
 
 def _twice(names: list[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def load_fleet(path: Path) -> Fleet:
     """Read and check a fleet file. FleetError lists every mistake with its place in the file."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FleetError("no fleet file", on=str(path), hint="name it with --fleet or RELIGHT_FLEET") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -244,6 +246,17 @@ def load_fleet(path: Path) -> Fleet:
             f"fleet file has {len(lines)} mistake{'s' if len(lines) > 1 else ''}", on=str(path),
             why="; ".join(lines), hint="the README's page 'On your own fleet' describes every field",
         ) from None  # fmt: skip
+
+
+def _parsed(text: str) -> Any:
+    """YAML; or JSON, which is YAML too and read ten times faster: every task reads the file."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass  # YAML may begin like that as well
+    # The parser of libyaml, where there is one, takes a tenth of the time.
+    return yaml.load(text, yaml.CSafeLoader) if yaml.__with_libyaml__ else yaml.safe_load(text)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

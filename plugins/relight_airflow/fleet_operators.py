@@ -25,6 +25,10 @@ from relight_airflow.request import refuse_unknown
 
 CHOOSE, CONDUCT = "choose", "conduct"
 
+BETWEEN_LOOKS = 15.0
+"""Seconds. The scheduler must have noticed that the task has ended before it starts it again, else it takes the end
+of the first look for a failure of the second. On a busy machine that took more than 5 s."""
+
 
 class CheckFleetOperator(RelightOperator):
     """First task of a restore of many shards: refuse a request that makes no sense, within seconds."""
@@ -91,7 +95,7 @@ class ConductOperator(BaseSensorOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         month = 30 * 24 * 3600
-        super().__init__(**{"mode": "reschedule", "poke_interval": 5.0, "timeout": month, **kwargs})
+        super().__init__(mode="reschedule", poke_interval=BETWEEN_LOOKS, timeout=month, **kwargs)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Look once. The result is the state of each shard's run, in their order."""

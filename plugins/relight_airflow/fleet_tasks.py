@@ -23,6 +23,6 @@ def fleet_tasks() -> None:
     chain(
         CheckFleetOperator(task_id=CHECK),
         ChooseOperator(task_id=CHOOSE),
-        ConductOperator(task_id=CONDUCT, retries=_OFTEN),
+        ConductOperator(task_id=CONDUCT, retries=_OFTEN, retry_exponential_backoff=False),
         FleetReportOperator(task_id="report"),
     )

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from relight.errors import RelightError
-from relight.fleet import Fleet, Server, load_fleet
+from relight.fleet import Fleet, Server
 from relight_airflow import pools, work
+from relight_airflow.place import fleet_in
 from relight_airflow.request import EVERY, FLEET_RUN, chosen_shards
 
 ANYWHERE = ("check", "databases", "approve", "shards", "watcher")
@@ -51,25 +52,18 @@ def _server(task_instance: Any, dag_run: Any) -> Server | None:
             whole = _portions(file, changed, dag_run.dag_id, str(conf.get("shard") or EVERY))
             portion = work.portion_of(whole, task_instance.task_id, task_instance.map_index)
             # All shards of a portion are served by the same queue, so any of them will do.
-            return _server_of_portion(_fleet(file, changed), dag_run.dag_id, portion)
+            return _server_of_portion(fleet_in(file), dag_run.dag_id, portion)
         if dag_run.dag_id in ("restore", "rehearse"):
-            return _restored_on(
-                _fleet(file, changed), dag_run.dag_id, task_instance.task_id, task_instance.map_index, conf
-            )
+            return _restored_on(fleet_in(file), dag_run.dag_id, task_instance.task_id, task_instance.map_index, conf)
     except (RelightError, OSError):
         return None  # the DAG's first task reports it, with words
     return None
 
 
-@lru_cache(maxsize=1)
-def _fleet(path: Path, _changed: int) -> Fleet:
-    return load_fleet(path)
-
-
 # The scheduler asks for every instance of a mapped task: it should not divide thousands of shards each time.
 @lru_cache(maxsize=16)
-def _portions(path: Path, changed: int, dag_id: str, wanted: str) -> tuple[work.Portion, ...]:
-    here = _fleet(path, changed)
+def _portions(path: Path, _changed: int, dag_id: str, wanted: str) -> tuple[work.Portion, ...]:
+    here = fleet_in(path)
     return work.shard_portions(here, dag_id, tuple(chosen_shards(here, {"shard": wanted})))
 
 
