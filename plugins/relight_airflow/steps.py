@@ -68,7 +68,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
     # A rehearsal is never promoted, so nobody is asked.
-    approve = [] if only_rehearse else [_approve(judge)]
+    approve = [] if only_rehearse else [_approve(judge, plan)]
     certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval="approve")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
     chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, *approve, certify)
@@ -103,8 +103,8 @@ def shard_tasks(task_id: str, step: str) -> None:
     each.expand(shard=shards.output)
 
 
-def _approve(judge: StepOperator) -> ApproveOperator:
-    return ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
+def _approve(judge: StepOperator, plan: StepOperator) -> ApproveOperator:
+    return ApproveOperator(task_id="approve", judgement=judge.task_id, plan=plan.task_id, params=answer_params())
 
 
 def _salvage() -> StepOperator:
