@@ -18,7 +18,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from relight_airflow.request import sabotage_param, shard_param, target_params
-from relight_airflow.steps import DEFAULTS, restore_tasks
+from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
 with DAG(
     "rehearse",
@@ -30,5 +30,6 @@ with DAG(
     tags=["relight", "rehearsal"],
     max_active_runs=1,
     max_active_tasks=64,
+    **TOLD,
 ):
     restore_tasks(only_rehearse=True)

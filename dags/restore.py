@@ -37,7 +37,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from relight_airflow.request import approval_params, mode_param, salvage_param, shard_param, skip_param, target_params
-from relight_airflow.steps import DEFAULTS, restore_tasks
+from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
 with DAG(
     "restore",
@@ -56,5 +56,6 @@ with DAG(
     tags=["relight", "restore"],
     max_active_runs=16,
     max_active_tasks=64,
+    **TOLD,
 ):
     restore_tasks()

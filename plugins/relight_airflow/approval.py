@@ -14,6 +14,7 @@ from relight.errors import PromotionRefused
 from relight.run_files import Judgement
 from relight.site import Run
 from relight_airflow.failures import plain_errors
+from relight_airflow.notify import Waiting
 from relight_airflow.operators import CHECK, StepOperator
 from relight_airflow.place import fleet
 
@@ -42,7 +43,7 @@ class ApproveOperator(HITLOperator):
         super().__init__(
             subject="May this shard be opened?", options=[PROMOTE, KEEP_CLOSED],
             defaults=KEEP_CLOSED, response_timeout=timeout,
-            **kwargs,
+            notifiers=[Waiting()], **kwargs,
         )  # fmt: skip
         self.judgement = judgement
         self.plan = plan

@@ -18,6 +18,7 @@ from relight.sabotage import Sabotage
 from relight.site import Run
 from relight_airflow import claim, request, work
 from relight_airflow.failures import plain_errors
+from relight_airflow.notify import notify
 from relight_airflow.place import fleet, open_site
 
 CHECK = "check"
@@ -87,6 +88,7 @@ class CheckOperator(RelightOperator):
                 run = run.model_copy(update={"sabotages": self._sabotages(run, context["params"])})
             claim.take(context["ti"], run.server(here).name)
         self.log.info("%s %s to %s on server %s", run.mode, run.shard, run.target, run.server(here).name)
+        notify("started", context, what=f"{run.mode} to {run.target} has started")
         return run.model_dump(mode="json")
 
     def _sabotages(self, run: Run, params: Any) -> tuple[Sabotage, ...]:

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_params
 from relight_airflow.failures import FailedForGood
+from relight_airflow.notify import when_done, when_failed
 from relight_airflow.operators import (
     CHECK,
     CheckOperator,
@@ -43,6 +44,9 @@ DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=5),
 }
 """``default_args`` of every DAG."""
+
+TOLD: dict[str, Any] = {"on_success_callback": when_done, "on_failure_callback": when_failed}
+"""For DAGs of whose ends people are told: Airflow knows best how a run has ended, also one that somebody has ended."""
 
 REPLAY = "relight.steps.replay.replay_group"
 

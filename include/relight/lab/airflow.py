@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relight.credentials import Credentials, EnvironmentCredentials, Purpose
-from relight.errors import LabError
+from relight.errors import AirflowError, LabError
 from relight.lab import secrets, worker_name
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.executors import Executor, Local, worker_arguments
@@ -185,7 +185,7 @@ class LabAirflow:
             if not self._running(state):
                 raise LabError("Airflow ended while starting", on=str(self.home), hint=f"see {self._log('*')}")
             # Nobody answers at first, and the password file is there only when somebody does.
-            with contextlib.suppress(LabError):
+            with contextlib.suppress(LabError, AirflowError):
                 client = self.client()
                 status = ", ".join(f"{name} {value}" for name, value in client.health().items())
                 missing = set(DAGS) - client.dags()
