@@ -69,10 +69,12 @@ class AirflowApi:
         tasks = tuple(task_of(item) for item in self._items(f"{path}/taskInstances", "task_instances", order_by="id"))
         return RunState(run_id, str(run["state"]), tasks, dag_id, run["conf"] or {})
 
-    def runs_named(self, begin: str) -> list[tuple[str, str]]:
-        """DAG and id of every run whose id begins so, of all DAGs that the account may see."""
-        found = self._items("/api/v2/dags/~/dagRuns", "dag_runs", run_id_prefix_pattern=begin, order_by="id")
-        return [(str(one["dag_id"]), str(one["dag_run_id"])) for one in found]
+    def runs_named(self, dag_id: str, begin: str) -> list[str]:
+        """The id of every run of the DAG whose id begins so."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        return [
+            str(one["dag_run_id"]) for one in self._items(path, "dag_runs", run_id_prefix_pattern=begin, order_by="id")
+        ]
 
     def wait(
         self,

@@ -20,12 +20,15 @@ UNKNOWN = 5
 """What it ends with where Airflow does not answer."""
 
 DAGS = ("restore", "restore_fleet", "rehearse")
+_DETAILS = ("  on: ", "  why: ", "  hint: ")
+_CHATTER = ("Retry policy decision", "Task exited", "Marking task")
+
 PATIENCE = 300.0
 """So many seconds may Airflow be away while it is watched: it may be started anew in the middle of a restore."""
 
 
 class FailedTask(Value):
-    """A task that failed, and the last line of its log."""
+    """A task that failed, and what it said at last: the error with its reason and what to do, on one line."""
 
     task: str
     said: str
@@ -84,15 +87,34 @@ def overall(states: Sequence[State]) -> State:
     return next(state for state in order if state in states)
 
 
+def last_words(log: Sequence[str]) -> str:
+    """Pure: the error that a log ends with. Relight writes the error, then on, why and hint as indented lines; what
+    Airflow adds below them says nothing."""
+    details = [number for number, line in enumerate(log) if line.startswith(_DETAILS)]
+    if not details:
+        return next((line for line in reversed(log) if not line.startswith(_CHATTER)), "")
+    last = first = details[-1]
+    while first > 0 and log[first].startswith(_DETAILS):
+        first -= 1
+    return "; ".join(line.strip() for line in log[first : last + 1])
+
+
 def runs_of(api: AirflowApi, name: str) -> list[tuple[str, str]]:
     """DAG and id of the run of that name, or of all runs of the incident of that name.
 
     :raises AirflowRefused: there is none.
     """
-    found = [
-        (dag, run) for dag, run in api.runs_named(name)
-        if dag in DAGS and (run == name or run.startswith(f"{name}__"))
-    ]  # fmt: skip
+    found: list[tuple[str, str]] = []
+    refusals: list[AirflowRefused] = []
+    for dag in DAGS:
+        try:
+            names = api.runs_named(dag, name)
+        except AirflowRefused as refused:  # no such DAG here, or none of this account's business
+            refusals.append(refused)
+            continue
+        found += [(dag, run) for run in names if run == name or run.startswith(f"{name}__")]
+    if len(refusals) == len(DAGS):
+        raise refusals[0]
     if not found:
         raise AirflowRefused(
             "no restore of that name", on=name, why="neither an incident nor a run is called so",
@@ -142,6 +164,6 @@ def _patiently(looking: Callable[[], list[Status]]) -> list[Status]:
 
 def _last_line(api: AirflowApi, run: RunState, task: TaskState) -> str:
     try:
-        return next(iter(api.log_tail(run.dag_id, run.run_id, task, lines=1)), "")
+        return last_words(api.log_tail(run.dag_id, run.run_id, task, lines=40))
     except AirflowError as error:  # the machine that keeps the log may be the one that is lost
         return f"its log cannot be read: {error}"

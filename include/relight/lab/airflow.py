@@ -38,7 +38,8 @@ class LabAirflow:
     """Airflow below ``<lab>/airflow``. ``project`` is the folder with ``dags/`` and ``plugins/``.
 
     ``parallel`` tasks run or wait for a worker at the same time: more than the machine has cores makes all
-    slower. ``executor`` runs them.
+    slower. ``executor`` runs them. ``accounts`` are further users and their roles, ``settings`` further variables of
+    the environment.
     """
 
     place: Place
@@ -46,6 +47,8 @@ class LabAirflow:
     credentials: Credentials
     parallel: int = 4
     executor: Executor = field(default_factory=Local)
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, place: Place) -> LabAirflow:
@@ -113,6 +116,10 @@ class LabAirflow:
             raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
         return AirflowClient(self.url, _USER, password)
 
+    def password(self, user: str) -> str:
+        """Of one of ``accounts``, once Airflow is up."""
+        return str(json.loads(self._passwords.read_text(encoding="utf-8"))[user])
+
     @property
     def url(self) -> str:
         """Where API and UI are."""
@@ -154,9 +161,13 @@ class LabAirflow:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["triggerer_log"]),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{user}:{role}" for user, role in {_USER: "admin", **self.accounts}.items()
+            ),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **self.executor.settings(self.home, ports),
             **{f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose) for purpose in _CONNECTIONS},
+            **self.settings,
         }
 
     def _connection(self, purpose: Purpose) -> str:
