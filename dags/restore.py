@@ -47,7 +47,7 @@ from relight_airflow.request import (
     skip_param,
     target_params,
 )
-from relight_airflow.steps import DEFAULTS, restore_tasks
+from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
 with DAG(
     "restore",
@@ -67,5 +67,6 @@ with DAG(
     tags=["relight", "restore"],
     max_active_runs=most_restores(),
     max_active_tasks=64,
+    **TOLD,
 ):
     restore_tasks()

@@ -42,6 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "backups", "server"},
+    # Airflow, from outside.
+    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},

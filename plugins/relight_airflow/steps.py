@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from relight_airflow import work
 from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_params
 from relight_airflow.failures import FailedForGood
+from relight_airflow.notify import when_done, when_failed
 from relight_airflow.operators import (
     CHECK,
     CheckOperator,
@@ -46,6 +47,9 @@ DEFAULTS: dict[str, Any] = {
 }
 """``default_args`` of every DAG."""
 
+TOLD: dict[str, Any] = {"on_success_callback": when_done, "on_failure_callback": when_failed}
+"""For DAGs of whose ends people are told: Airflow knows best how a run has ended, also one that somebody has ended."""
+
 REPLAY = "relight.steps.replay.replay_group"
 
 LAST_RESORT: dict[str, Any] = {"trigger_rule": "all_done"}
@@ -70,7 +74,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
     # A rehearsal is never promoted, so nobody is asked.
-    approve = [] if only_rehearse else [_approve(judge)]
+    approve = [] if only_rehearse else [_approve(judge, plan)]
     certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval="approve")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
     chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, *approve, certify)
@@ -111,8 +115,8 @@ def shard_tasks(task_id: str, step: str) -> None:
         each.expand_kwargs(shards.output)
 
 
-def _approve(judge: StepOperator) -> ApproveOperator:
-    return ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
+def _approve(judge: StepOperator, plan: StepOperator) -> ApproveOperator:
+    return ApproveOperator(task_id="approve", judgement=judge.task_id, plan=plan.task_id, params=answer_params())
 
 
 def _salvage() -> StepOperator:

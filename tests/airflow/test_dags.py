@@ -24,6 +24,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     path = tmp_path_factory.mktemp("fleet") / "fleet.yaml"
     document = fleet("shard-1", "shard-2").model_dump(mode="json", exclude_none=True)
+    document["limits"]["rehearsals"] = 3
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RELIGHT_FLEET", str(path))
@@ -80,11 +81,38 @@ def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
-        kinds = param.schema["type"]
-        kind = next(one for one in kinds if one != "null") if isinstance(kinds, list) else kinds
-        assert kind in ("string", "boolean", "integer", "array"), name
+        types = param.schema["type"] if isinstance(param.schema["type"], list) else [param.schema["type"]]
+        assert set(types) <= {"string", "boolean", "integer", "number", "array", "null"}, name
         assert param.schema["title"], name
         assert param.description, name
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_what_must_be_said_is_open_in_the_form_and_what_is_rarely_needed_is_folded(bag: Any, dag_id: str) -> None:
+    folded = {name for name, param in bag.dags[dag_id].params.items() if param.schema.get("section")}
+    rare = {"skip_gtids", "salvage", "approved_by", "approval_reason"}
+    assert folded == (rare if dag_id == "restore" else set())
+
+
+def test_the_command_line_takes_for_granted_what_the_form_does(bag: Any) -> None:
+    from relight.airflow_api.orders import _DEFAULTS, Order
+    from relight.planning.target import Target
+
+    form = bag.dags["restore"].params
+    assert {name: form[name] for name in form if name != "shard"} == dict(_DEFAULTS)
+    conf = Order(incident="i", shard="shard-1", target=Target(kind="latest")).conf()
+    assert conf == {"shard": "shard-1", **_DEFAULTS}
+
+
+def test_so_many_rehearsals_go_on_at_once_as_the_fleet_file_says(bag: Any) -> None:
+    assert bag.dags["rehearse"].max_active_runs == 3
+
+
+@pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
+def test_people_are_told_of_the_end_of_a_run(bag: Any, dag_id: str) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.has_on_success_callback
+    assert dag.has_on_failure_callback
 
 
 def test_shards_are_chosen_from_the_fleet_file(bag: Any) -> None:

@@ -49,7 +49,7 @@ class World:
     def runs(self, incident: str) -> dict[str, dict[str, Any]]:
         """The restores of an incident, by their id."""
         path = f"/api/v2/dags/restore/dagRuns?limit=100&run_id_pattern={incident}"
-        return {one["dag_run_id"]: one for one in self.airflow.ask(path)["dag_runs"]}
+        return {one["dag_run_id"]: one for one in self.airflow.send("GET", path)["dag_runs"]}
 
     def notes(self, shard: Shard) -> list[int]:
         with connect(shard.source, self.servers.admin) as session:
@@ -127,12 +127,12 @@ def test_tier_comes_before_tier_and_never_more_than_allowed_at_once(restored: Re
 
 def test_the_scheduler_has_used_the_pools(restored: Restored) -> None:
     path = "/api/v2/dags/restore/dagRuns/INC-7-power-loss__large/taskInstances?limit=100"
-    tasks = restored.world.airflow.ask(path)["task_instances"]
+    tasks = restored.world.airflow.send("GET", path)["task_instances"]
     pools = {task["task_id"]: task["pool"] for task in tasks if task["state"] == "success"}
     assert pools["restore_snapshot"] == pools["split"] == "relight_store"
     assert pools["replay"] == pools["validate"] == "relight_host_127.0.0.1"
     assert pools["plan"] == "default_pool"
-    sizes = {one["name"]: one["slots"] for one in restored.world.airflow.ask("/api/v2/pools")["pools"]}
+    sizes = {one["name"]: one["slots"] for one in restored.world.airflow.send("GET", "/api/v2/pools")["pools"]}
     assert (sizes["relight_store"], sizes["relight_host_127.0.0.1"], sizes["relight_network_default"]) == (16, 4, 4)
 
 

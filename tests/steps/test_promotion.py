@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from relight.announcing.settings import FileAnnounce
-from relight.errors import ClaimRefused, PromotionRefused, ServerUnreachable
+from relight.certificate.document import SignedCertificate
+from relight.errors import CertificateRefused, ClaimRefused, PromotionRefused, ServerUnreachable
 from relight.fencing.epochs import Claim, claim, load_epochs, newest, win
-from relight.fleet import Server, Shard
+from relight.fleet import Server, Shard, Tier
 from relight.planning.target import Target
 from relight.recover import recover
+from relight.run_files import certificate_path
 from relight.server.session import connect
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
@@ -204,4 +206,31 @@ def test_the_next_restore_of_the_shard_has_the_next_epoch(proved: Proved) -> Non
     kill(proved.source)
     recover(proved.site, proved.run.model_copy(update={"run_id": "run-2"}))
     assert [one.claim.epoch for one in load_epochs(proved.site.store, "shard-1")] == [1, 2]
+    assert proved.is_open()
+
+
+def of_a_tier(place: Site, approval: str) -> Site:
+    tiers = (Tier.model_validate({"tier": 1, "approval": approval}),)
+    return dataclasses.replace(place, fleet=place.fleet.model_copy(update={"tiers": tiers}))
+
+
+def test_a_shard_that_always_needs_a_name_is_not_opened_without_one_and_the_certificate_keeps_it(
+    proved: Proved,
+) -> None:
+    strict = of_a_tier(proved.site, "always")
+    with pytest.raises(CertificateRefused, match="nobody has approved of it"):
+        promote(strict, proved.run)  # its certificate was signed while nobody had to
+    with pytest.raises(CertificateRefused, match="nobody has approved of it"):
+        certify(strict, proved.run)
+    nameless = proved.run.model_copy(update={"approved_by": "Ada"})
+    with pytest.raises(CertificateRefused, match="the approval has no reason"):
+        certify(strict, nameless)
+    assert not proved.is_open()
+    assert not load_epochs(strict.store, "shard-1"), "nothing was claimed"
+    approved = nameless.model_copy(update={"approval_reason": "the counts are right"})
+    certify(strict, approved)
+    content = certificate_path(approved.folder(strict.fleet)).read_bytes()
+    found = SignedCertificate.model_validate_json(content).certificate
+    assert (found.verdict, found.approved_by, found.approval_reason) == ("match", "Ada", "the counts are right")
+    promote(strict, approved)
     assert proved.is_open()

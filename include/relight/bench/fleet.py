@@ -126,9 +126,9 @@ def _watch(client: AirflowClient, run_id: str, times: dict[str, list[float]], sa
         run = client.run("restore_fleet", run_id)
         if run.over:
             return run
-        _timed(times, "100 runs", lambda: client.ask("/api/v2/dags/restore/dagRuns?limit=100"))
-        _timed(times, "one run", lambda: client.ask(f"/api/v2/dags/restore_fleet/dagRuns/{run_id}"))
-        ended = _timed(times, "count", lambda: client.ask("/api/v2/dags/restore/dagRuns?limit=1&state=success"))
+        _timed(times, "100 runs", lambda: client.send("GET", "/api/v2/dags/restore/dagRuns?limit=100"))
+        _timed(times, "one run", lambda: client.send("GET", f"/api/v2/dags/restore_fleet/dagRuns/{run_id}"))
+        ended = _timed(times, "count", lambda: client.send("GET", "/api/v2/dags/restore/dagRuns?limit=1&state=success"))
         if ended["total_entries"] // 25 > told:
             told = ended["total_entries"] // 25
             say(f"{ended['total_entries']} restored")
@@ -153,8 +153,8 @@ def _found(
     begun = next(task.end for task in run.tasks if task.task_id == "choose" and task.end)
     spans = [(datetime.fromisoformat(o["start_date"]), datetime.fromisoformat(o["end_date"])) for o in runs]
     in_turn = sorted(shards, key=lambda one: (one.tier, -one.bytes, one.shard))
-    pooled = client.ask("/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1&pool=relight_store")
-    tasks = client.ask("/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1")
+    pooled = client.send("GET", "/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1&pool=relight_store")
+    tasks = client.send("GET", "/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1")
     return FleetBench(
         shards=size.shards, databases=size.databases, at_once=size.at_once, speedup=size.speedup,
         cores=os.cpu_count() or 1, tasks_per_restore=tasks["total_entries"] // len(runs), done=states.count("success"),
@@ -166,5 +166,5 @@ def _found(
 
 
 def _runs(client: AirflowClient, begin: int) -> list[dict[str, Any]]:
-    found = client.ask(f"/api/v2/dags/restore/dagRuns?limit={_PAGE}&offset={begin}&order_by=id")["dag_runs"]
+    found = client.send("GET", f"/api/v2/dags/restore/dagRuns?limit={_PAGE}&offset={begin}&order_by=id")["dag_runs"]
     return list(found)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relight.credentials import Credentials, EnvironmentCredentials, Login, Purpose
-from relight.errors import LabError
+from relight.errors import AirflowError, LabError
 from relight.lab import secrets, worker_name
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.executors import Executor, Local, worker_arguments
@@ -39,7 +39,8 @@ class LabAirflow:
     """Airflow below ``<lab>/airflow``. ``project`` is the folder with ``dags/`` and ``plugins/``.
 
     ``parallel`` tasks run or wait for a worker at the same time: more than the machine has cores makes all
-    slower. ``executor`` runs them.
+    slower. ``executor`` runs them. ``accounts`` are further users and their roles, ``settings`` further variables of
+    the environment.
     """
 
     place: Place
@@ -51,6 +52,7 @@ class LabAirflow:
     """Other DAG files than the project's."""
     dags: tuple[str, ...] = DAGS
     """What is in them."""
+    accounts: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     """More settings, as environment variables."""
 
@@ -121,6 +123,10 @@ class LabAirflow:
             raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
         return AirflowClient(self.url, _USER, password)
 
+    def password(self, user: str) -> str:
+        """Of one of ``accounts``, once Airflow is up."""
+        return str(json.loads(self._passwords.read_text(encoding="utf-8"))[user])
+
     @property
     def url(self) -> str:
         """Where API and UI are."""
@@ -168,6 +174,9 @@ class LabAirflow:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["triggerer_log"]),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{user}:{role}" for user, role in {_USER: "admin", **self.accounts}.items()
+            ),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **self.executor.settings(self.home, ports),
             **{f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose) for purpose in _CONNECTIONS},
@@ -199,7 +208,7 @@ class LabAirflow:
             if not self._running(state):
                 raise LabError("Airflow ended while starting", on=str(self.home), hint=f"see {self._log('*')}")
             # Nobody answers at first, and the password file is there only when somebody does.
-            with contextlib.suppress(LabError):
+            with contextlib.suppress(LabError, AirflowError):
                 client = self.client()
                 status = ", ".join(f"{name} {value}" for name, value in client.health().items())
                 missing = set(self.dags) - client.dags()

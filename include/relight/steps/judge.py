@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from relight.checks import check_server, told
 from relight.errors import ValidationFailed
 from relight.run_files import (
+    DATABASES_SHOWN,
+    DatabaseVerdicts,
     Judgement,
+    TableVerdict,
     certificate_path,
     checks_path,
     judgement_path,
@@ -53,9 +59,19 @@ def judge(site: Site, run: Run) -> Judgement:
     judgement = Judgement(
         verdict="inconclusive" if unsure else "match", tables=len(verdicts),
         rows=sum(v.counted or 0 for v in verdicts), inconclusive=unsure, gtids=lanes.end_gtids,
+        databases=by_database(verdicts),
     )  # fmt: skip
     write_whole(judgement_path(folder), judgement.model_dump_json())
     if unsure:
         site.progress.say("\n".join(["what is inconclusive:", *(f"  {text}" for text in unsure)]))
     site.progress.say(f"verdict: {judgement.verdict}, {judgement.tables} tables, {judgement.rows} rows")
     return judgement
+
+
+def by_database(verdicts: Iterable[TableVerdict]) -> tuple[DatabaseVerdicts, ...]:
+    """Pure: the verdicts in numbers, databases with doubts first, no more than a person reads."""
+    counts: dict[str, Counter[str]] = {}
+    for one in verdicts:
+        counts.setdefault(one.database, Counter()).update({one.verdict: 1, "rows": one.counted or 0})
+    made = [DatabaseVerdicts(database=name, **count) for name, count in counts.items()]
+    return tuple(sorted(made, key=lambda one: (-one.mismatch, -one.inconclusive, one.database))[:DATABASES_SHOWN])

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from relight.backups.manifest import GtidField, SnapshotManifest, Value
-from relight.errors import ClaimRefused, PromotionRefused
+from relight.certificate import approval
+from relight.certificate.document import Certificate
+from relight.errors import CertificateRefused, ClaimRefused, PromotionRefused
 from relight.fencing.asking import Answer, ask, keep_closed
 from relight.fencing.epochs import Claim, claim, load_epochs, newest, win
 from relight.fleet import Server
@@ -58,15 +60,15 @@ def promote(site: Site, run: Run) -> Promotion:
     7. The doors.
 
     :raises PromotionRefused: a rehearsal, the server is not this run's, or another one takes writes.
-        CertificateRefused: there is no certificate that holds for exactly this server and plan. ClaimRefused: another
-        run has the shard.
+        CertificateRefused: there is no certificate that holds for exactly this server and plan, or none with the name
+        that the shard's tier asks for. ClaimRefused: another run has the shard.
     """
     server = run.server(site.fleet)
     _refuse_what_is_not_meant(run, server)
     with mysqld.start(server, site.admin) as session:
         uuid = str(session.value("SELECT @@server_uuid"))
         if _state(server) == "restored":
-            check_certificate(site, run, session)
+            _refuse_unapproved(site, run, check_certificate(site, run, session))
     _refuse_if_overtaken(site, run, server)
     _refuse_second_writer(site, run, uuid)
     mine = claim(site.store, _wanted(run, server))
@@ -84,6 +86,19 @@ def promote(site: Site, run: Run) -> Promotion:
         server=server.name, host=server.host, port=server.port, server_uuid=uuid, epoch=mine.epoch, gtids=executed,
         events_enabled=tuple(enabled), asked=tuple(f"{one.server}: {one.said}" for one in answers),
     )  # fmt: skip
+
+
+def _refuse_unapproved(site: Site, run: Run, certificate: Certificate) -> None:
+    """The certificate may have been signed before the fleet file asked for a name in it."""
+    lacks = approval.lacking(
+        site.fleet.tier_of(run.shard_of(site.fleet)).approval, doubts=certificate.verdict == "inconclusive",
+        approved_by=certificate.approved_by, reason=certificate.approval_reason,
+    )  # fmt: skip
+    if lacks:
+        raise CertificateRefused(
+            "the certificate has no approval that counts", on=run.shard, why=lacks,
+            hint="the server stays closed; have a person approve, and certify again",
+        )  # fmt: skip
 
 
 def _refuse_if_overtaken(site: Site, run: Run, server: Server) -> None:
