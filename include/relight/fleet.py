@@ -166,6 +166,13 @@ class Limits(_Value):
     """Free space a restore needs, as a multiple of the bytes it will write."""
 
 
+class PromotionSettings(_Value):
+    """What must be there before a rebuilt source is opened."""
+
+    replicas_first: int = Field(default=0, ge=0, le=100)
+    """So many replicas must follow the rebuilt source, and be equal to it, before it takes writes."""
+
+
 class CertificateSettings(_Value):
     """Whose promotion certificates count, and for how long."""
 
@@ -182,6 +189,7 @@ class Fleet(_Value):
     shards: tuple[Shard, ...]
     tiers: tuple[Tier, ...] = ()
     limits: Limits = Limits()
+    promotion: PromotionSettings = PromotionSettings()
     certificates: CertificateSettings = CertificateSettings()
 
     # Not as a minimal length, which pydantic also finds missed where a shard has a mistake of its own.
@@ -206,6 +214,14 @@ class Fleet(_Value):
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
+
+    def first_replicas(self, shard: Shard) -> tuple[Server, ...]:
+        """Those that follow before the shard is opened, in the order of the file; all, where there are fewer."""
+        return shard.replicas[: self.promotion.replicas_first]
+
+    def later_replicas(self, shard: Shard) -> tuple[Server, ...]:
+        """Those that are rebuilt once the shard is open."""
+        return shard.replicas[self.promotion.replicas_first :]
 
     def shard(self, name: str) -> Shard:
         """The shard of that name; FleetError names those there are."""

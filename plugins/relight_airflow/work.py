@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from relight.fleet import Server
 from relight.site import Run, Site
 
 TASKS = 200
@@ -51,7 +52,15 @@ def databases(run: Run, summary: dict[str, Any]) -> list[Portion]:
     return portions([(name, f"{run.shard}/{name}") for name in summary["databases"]], nothing="no databases")
 
 
+def first_replicas(site: Site, run: Run, _summary: dict[str, Any]) -> list[Portion]:
+    """One portion per replica that must follow before the shard is opened, in the order of the fleet file."""
+    return _each(site.fleet.first_replicas(run.shard_of(site.fleet)), nothing="none is needed first")
+
+
 def replicas(site: Site, run: Run, _summary: dict[str, Any]) -> list[Portion]:
-    """One portion per replica of the shard, in the order of the fleet file."""
-    names = [server.name for server in run.shard_of(site.fleet).replicas]
-    return portions([(name, name) for name in names], nothing="no replicas")
+    """One portion per replica that is rebuilt once the shard is open, in the order of the fleet file."""
+    return _each(site.fleet.later_replicas(run.shard_of(site.fleet)), nothing="no replicas")
+
+
+def _each(servers: Sequence[Server], *, nothing: str) -> list[Portion]:
+    return portions([(server.name, server.name) for server in servers], nothing=nothing)

@@ -160,7 +160,7 @@ def test_the_settings_of_a_closed_server_are_written_only_where_the_run_itself_h
     }  # fmt: skip
     assert calls == {
         ("restore.py", "incoming"), ("replicas.py", "incoming"),
-        ("promote.py", "server.datadir"),  # which is refused unless it bears the mark of the run
+        ("prepare.py", "server.datadir"),  # which is refused unless it bears the mark of the run
     }  # fmt: skip
 
 

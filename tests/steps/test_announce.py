@@ -88,7 +88,9 @@ def test_a_server_that_takes_no_writes_is_not_announced(promoted: Promoted, sett
     assert (record.outcome, record.step) == ("failed", "announce")
 
 
-@pytest.mark.parametrize(("run_id", "state"), [("run-1", "restored"), ("run-1", "replica"), ("run-2", "promoted")])
+@pytest.mark.parametrize(
+    ("run_id", "state"), [("run-1", "restored"), ("run-1", "prepared"), ("run-1", "replica"), ("run-2", "promoted")]
+)
 def test_a_server_that_this_run_has_not_promoted_is_not_announced(
     promoted: Promoted, run_id: str, state: State
 ) -> None:
