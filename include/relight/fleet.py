@@ -151,7 +151,8 @@ class Limits(_Value):
     """How many connections all lanes together write with; large lanes get more of them. 0: twice the cores of
     the machine, at least 4."""
     clone_mib_per_s: int = Field(default=0, ge=0)
-    """How fast one replica copies the new source, which takes writes meanwhile. 0: as fast as it can."""
+    """How fast one replica copies another server. That gives one copy at a time, so it is the most that the new source,
+    which takes writes meanwhile, gives. 0: as fast as it can."""
     restores: int = Field(default=8, ge=1, le=1000)
     """So many shards of a fleet are restored at the same time."""
     rehearsals: int = Field(default=2, ge=1, le=100)

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterable
+from pathlib import Path
 
 from relight.errors import ClaimRefused, PromotionRefused
 from relight.fencing.asking import Answer, ask, keep_closed
@@ -34,6 +35,9 @@ from relight.fencing.epochs import load_epochs, newest
 from relight.fleet import Server
 from relight.server.rebuilt import Mark, read_mark
 from relight.site import Run, Site
+
+_NO_SOCKET = Path("/nonexistent/mysqld.sock")
+"""Of a server that is known by its address alone: the socket of the fleet file's source leads to that one."""
 
 
 def mark_of(run: Run, server: Server) -> Mark:
@@ -94,6 +98,6 @@ def _former_sources(site: Site, run: Run) -> Iterable[Server]:
         place = (epoch.claim.host, epoch.claim.port)
         if place not in known:
             known.add(place)
-            yield source.model_copy(
-                update={"name": epoch.claim.server, "host": epoch.claim.host, "port": epoch.claim.port}
-            )
+            yield source.model_copy(update={
+                "name": epoch.claim.server, "host": epoch.claim.host, "port": epoch.claim.port, "socket": _NO_SOCKET
+            })  # fmt: skip
