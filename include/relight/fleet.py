@@ -153,7 +153,8 @@ class Limits(_Value):
     """How many connections all lanes together write with; large lanes get more of them. 0: twice the cores of
     the machine, at least 4."""
     clone_mib_per_s: int = Field(default=0, ge=0)
-    """How fast one replica copies the new source, which takes writes meanwhile. 0: as fast as it can."""
+    """How fast one replica copies another server. That gives one copy at a time, so it is the most that the new source,
+    which takes writes meanwhile, gives. 0: as fast as it can."""
     restores: int = Field(default=8, ge=1, le=1000)
     """So many shards of a fleet are restored at the same time."""
     rehearsals: int = Field(default=2, ge=1, le=100)
@@ -166,6 +167,13 @@ class Limits(_Value):
     """When a fleet is restored: so many tasks work at the same time on one machine."""
     disk_reserve: float = Field(default=1.2, ge=1.0)
     """Free space a restore needs, as a multiple of the bytes it will write."""
+
+
+class PromotionSettings(_Value):
+    """What must be there before a rebuilt source is opened."""
+
+    replicas_first: int = Field(default=0, ge=0, le=100)
+    """So many replicas must follow the rebuilt source, and be equal to it, before it takes writes."""
 
 
 class CertificateSettings(_Value):
@@ -184,6 +192,7 @@ class Fleet(_Value):
     shards: tuple[Shard, ...]
     tiers: tuple[Tier, ...] = ()
     limits: Limits = Limits()
+    promotion: PromotionSettings = PromotionSettings()
     certificates: CertificateSettings = CertificateSettings()
 
     # Not as a minimal length, which pydantic also finds missed where a shard has a mistake of its own.
@@ -208,6 +217,14 @@ class Fleet(_Value):
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
+
+    def first_replicas(self, shard: Shard) -> tuple[Server, ...]:
+        """Those that follow before the shard is opened, in the order of the file; all, where there are fewer."""
+        return shard.replicas[: self.promotion.replicas_first]
+
+    def later_replicas(self, shard: Shard) -> tuple[Server, ...]:
+        """Those that are rebuilt once the shard is open."""
+        return shard.replicas[self.promotion.replicas_first :]
 
     def shard(self, name: str) -> Shard:
         """The shard of that name; FleetError names those there are."""

@@ -75,6 +75,7 @@ def _restored_on(fleet: Fleet, dag_id: str, task_id: str, map_index: int, conf: 
     shard = fleet.shard(str(conf.get("shard")))
     if dag_id == "rehearse" or conf.get("mode") == "rehearse":
         return shard.scratch
-    if task_id == "replicas" and 0 <= map_index < len(shard.replicas):
-        return shard.replicas[map_index]
+    rebuilt = {"first_replicas": fleet.first_replicas, "replicas": fleet.later_replicas}
+    if task_id in rebuilt and 0 <= map_index < len(rebuilt[task_id](shard)):
+        return rebuilt[task_id](shard)[map_index]
     return shard.source

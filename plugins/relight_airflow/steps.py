@@ -51,6 +51,7 @@ TOLD: dict[str, Any] = {"on_success_callback": when_done, "on_failure_callback":
 """For DAGs of whose ends people are told: Airflow knows best how a run has ended, also one that somebody has ended."""
 
 REPLAY = "relight.steps.replay.replay_group"
+REPLICA = "relight.steps.replicas.rebuild_replica"
 
 LAST_RESORT: dict[str, Any] = {"trigger_rule": "all_done"}
 """For what is done whether or not the steps before succeeded."""
@@ -130,13 +131,17 @@ def _drill(*, after: StepOperator) -> StepOperator:
 
 
 def _promotion(*, after: StepOperator) -> list[StepOperator | MappedOperator]:
+    prepare = StepOperator(
+        task_id="prepare", step="relight.steps.prepare.prepare", modes=("promote",), fan_out="first_replicas"
+    )
+    first = _mapped("first_replicas", REPLICA, over=prepare)
     promote = StepOperator(
         task_id="promote", step="relight.steps.promote.promote", modes=("promote",), fan_out="replicas"
     )
     announce = StepOperator(task_id="announce", step="relight.steps.announce.announce", modes=("promote",))
-    replicas = _mapped("replicas", "relight.steps.replicas.rebuild_replica", over=promote)
+    replicas = _mapped("replicas", REPLICA, over=promote)
     # That somebody cannot be told makes no replica wait.
-    chain(after, promote, [announce, replicas])
+    chain(after, prepare, first, promote, [announce, replicas])
     return [announce, replicas]
 
 

@@ -60,10 +60,14 @@ def databases(run: Run, summary: dict[str, Any]) -> list[Portion]:
     return portions([(name, f"{run.shard}/{name}") for name in summary["databases"]], nothing="no databases")
 
 
+def first_replicas(site: Site, run: Run, _summary: dict[str, Any]) -> list[Portion]:
+    """One portion per replica that must follow before the shard is opened, in the order of the fleet file."""
+    return _each(site.fleet.first_replicas(run.shard_of(site.fleet)), nothing="none is needed first")
+
+
 def replicas(site: Site, run: Run, _summary: dict[str, Any]) -> list[Portion]:
-    """One portion per replica of the shard, in the order of the fleet file."""
-    names = [server.name for server in run.shard_of(site.fleet).replicas]
-    return portions([(name, name) for name in names], nothing="no replicas")
+    """One portion per replica that is rebuilt once the shard is open, in the order of the fleet file."""
+    return _each(site.fleet.later_replicas(run.shard_of(site.fleet)), nothing="no replicas")
 
 
 def bands(fleet: Fleet, dag_id: str) -> int:
@@ -106,3 +110,7 @@ def _evenly(items: Sequence[tuple[Any, str]], count: int) -> list[Portion]:
     count = min(max(count, 1), len(items))
     bounds = [len(items) * i // count for i in range(count + 1)]
     return [_portion(items[a:b]) for a, b in pairwise(bounds)]
+
+
+def _each(servers: Sequence[Server], *, nothing: str) -> list[Portion]:
+    return portions([(server.name, server.name) for server in servers], nothing=nothing)
