@@ -60,7 +60,8 @@ ALLOWED: dict[str, set[str]] = {
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "site", "steps"},
     # Apart.
-    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "lab"},
+    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "lab", "planning", "forecast",
+              "store"},
     "lab": ANYTHING,
     "cli": ANYTHING,
 }  # fmt: skip
