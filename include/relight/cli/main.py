@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, certificate, demo, fence, guard, lab, planning, quarantine, rehearsals
+from relight.cli import backup, bench, certificate, demo, fence, forecast, guard, lab, planning, quarantine, rehearsals
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -34,6 +34,7 @@ lab.app.command("demo")(demo.demo)
 app.command("guard")(guard.guard)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
+app.command("forecast")(forecast.forecast)
 app.command("rehearse")(rehearsals.rehearse)
 app.command("rehearsals")(rehearsals.rehearsals)
 
