@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "reporting": {"errors", "fleet", "forecast", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
     "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
-    "incident": {"errors", "fleet", "site", "backups", "planning", "store"},
+    "incident": {"errors", "fleet", "site", "backups", "forecast", "planning", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},
@@ -64,7 +64,8 @@ ALLOWED: dict[str, set[str]] = {
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "fleet", "site", "steps"},
     # Apart.
-    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "store", "lab"},
+    "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "lab", "planning", "forecast",
+              "store"},
     "lab": ANYTHING,
     "cli": ANYTHING,
 }  # fmt: skip
