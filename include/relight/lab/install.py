@@ -119,13 +119,8 @@ def _fetch_browser(place: Place) -> Browser:
         if found is None:
             raise LabError("a program is missing from the unpacked packages", on=str(place.browser))
         browser.write_fonts(place.browser)
-        page = [
-            found.program,
-            *browser.ARGUMENTS,
-            f"--user-data-dir={downloads / 'profile'}",
-            "--dump-dom",
-            "data:,works",
-        ]
+        profile = f"--user-data-dir={downloads / 'profile'}"
+        page = [str(found.program), *browser.ARGUMENTS, profile, "--dump-dom", "data:,works"]
         told = command.run(page, environment=found.environment, timeout=120)
     except CommandFailed as error:
         raise LabError(
