@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Any
@@ -13,10 +14,12 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked, RelightError
+from relight.overview.metrics import of_overview
 from relight.rehearsal.history import sabotages_for, whose_turn
 from relight.sabotage import Sabotage
 from relight.site import Run
-from relight_airflow import claim, request, work
+from relight.steps.overview import overview_fleet
+from relight_airflow import claim, metrics, promises, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.place import fleet, open_site
 
@@ -145,7 +148,10 @@ class StepOperator(RelightOperator):
         with plain_errors(self.log):
             site = open_site(self.log)
             claim.check(ti, run.server(site.fleet).name)
-            result = self._call(resolve_name(self.step), site, run)
+            step = resolve_name(self.step)
+            result = self._call(step, site, run)
+            metrics.after_step(step, site.fleet, run, result)
+            promises.after_step(step, site, run, context, self.log)
             if self.fan_out is None:
                 return result
             ti.xcom_push(key="summary", value=result)
@@ -253,8 +259,22 @@ class ShardOperator(RelightOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Call the step and give its summary."""
         with plain_errors(self.log):
-            summary: Value = resolve_name(self.step)(open_site(self.log), self.shard)
-            return summary.model_dump(mode="json")
+            site, step = open_site(self.log), resolve_name(self.step)
+            summary: Value = step(site, self.shard)
+            result = summary.model_dump(mode="json")
+            metrics.after_shard(step, site.fleet, self.shard, result)
+            return result
+
+
+class OverviewOperator(RelightOperator):
+    """Looks at every shard, keeps what was seen, and sends it as metrics."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """How many shards there are, by their health."""
+        with plain_errors(self.log):
+            seen = overview_fleet(open_site(self.log))
+        metrics.emit(of_overview(seen, seen.at))
+        return {"shards": len(seen.cards), "seconds": seen.seconds, **Counter(card.health for card in seen.cards)}
 
 
 class WatcherOperator(BaseOperator):

@@ -18,7 +18,7 @@ from relight.errors import RelightError
 from relight.fleet import Fleet, Server, load_fleet
 from relight_airflow.request import EVERY
 
-ANYWHERE = ("check", "databases", "approve", "shards", "watcher")
+ANYWHERE = ("check", "databases", "approve", "shards", "watcher", "look")
 """Tasks that touch no machine."""
 
 

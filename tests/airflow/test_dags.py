@@ -13,7 +13,7 @@ import yaml
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
-DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs"}
+DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "fence_check", "fleet_overview", "backup_full", "backup_binlogs"}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from relight.backups.manifest import Part, SegmentManifest, SnapshotManifest
 from relight.fencing.epochs import Claim, claim, win
+from relight.forecast.timing import StepTime, Timing, keep_timing
+from relight.forecast.values import Load
+from relight.forecast.work import IN_ORDER
 from relight.gtid import GtidSet
 from relight.rehearsal.history import RehearsalRecord, keep
 from relight.store import layout
@@ -80,6 +83,24 @@ def promotion(store: Store, shard: str, *, opened: bool = True) -> None:
     ))  # fmt: skip
     if opened:
         win(store, claimed, server_uuid=SERVER, who="w", why="t")
+
+
+def measured(store: Store, *, replay_bytes_per_s: float, other_seconds: float = 1.0) -> None:
+    """Runs that replayed so fast, and whose other steps took a second each."""
+    for number in range(1, 6):
+        load = Load(
+            shard="m", tier=1, host="h", hardware="default", network="default", stored_bytes=1, data_bytes=1000,
+            log_bytes=10**6 * 4**number, segments=1, databases=1, replicas=0,
+        )  # fmt: skip
+        steps = tuple(
+            StepTime(
+                step=step, tasks=1, seconds=load.log_bytes / replay_bytes_per_s if step == "replay" else other_seconds
+            )
+            for step in IN_ORDER
+        )
+        keep_timing(store, Timing(
+            run_id=f"m-{number}", mode="rehearse", ended=ago(DAY * number), load=load, tables=1, steps=steps
+        ))  # fmt: skip
 
 
 def in_order(store: Store, shard: str) -> None:
