@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from relight_airflow.deadline import restore_deadline
 from relight_airflow.request import approval_params, mode_param, salvage_param, shard_param, skip_param, target_params
 from relight_airflow.steps import DEFAULTS, restore_tasks
 
@@ -53,6 +54,7 @@ with DAG(
         "salvage": salvage_param(),
         **approval_params(),
     },
+    deadline=restore_deadline(),
     tags=["relight", "restore"],
     max_active_runs=16,
     max_active_tasks=64,
