@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.configuration import conf
 from airflow.sdk.observability import stats
 
 from relight.fleet import Fleet
-from relight.overview.metrics import Metric, of_result
 from relight.site import Run
+
+if TYPE_CHECKING:
+    from relight.overview.metrics import Metric
 
 _BURST, _PAUSE = 50, 0.01
 """A datagram that finds the receiver's buffer full is lost, and a large fleet has thousands of numbers."""
@@ -39,12 +41,16 @@ def emit(metrics: Iterable[Metric]) -> None:
 
 def after_step(step: Callable[..., Any], fleet: Fleet, run: Run, result: Any) -> None:
     """What a step of a run gave: one summary, or a list of them."""
+    from relight.overview.metrics import of_result  # only once there is a result: every task imports this module
+
     for one in result if isinstance(result, list) else [result]:
         emit(of_result(step.__name__, one, shard=run.shard, tier=run.shard_of(fleet).tier, mode=run.mode))
 
 
 def after_shard(step: Callable[..., Any], fleet: Fleet, shard: str, result: Mapping[str, Any]) -> None:
     """What was done for one shard on its own: logs that were shipped."""
+    from relight.overview.metrics import of_result
+
     emit(of_result(step.__name__, result, shard=shard, tier=fleet.shard(shard).tier))
 
 

@@ -14,11 +14,9 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
 from relight.errors import LaneBlocked, RelightError
-from relight.overview.metrics import of_overview
 from relight.rehearsal.history import sabotages_for, whose_turn
 from relight.sabotage import Sabotage
 from relight.site import Run
-from relight.steps.overview import overview_fleet
 from relight_airflow import claim, metrics, promises, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.place import fleet, open_site
@@ -271,6 +269,10 @@ class OverviewOperator(RelightOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """How many shards there are, by their health."""
+        # Imported here, since every task imports this module and most are not about the whole fleet.
+        from relight.overview.metrics import of_overview
+        from relight.steps.overview import overview_fleet
+
         with plain_errors(self.log):
             seen = overview_fleet(open_site(self.log))
         metrics.emit(of_overview(seen, seen.at))

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relight.errors import RelightError
-from relight.overview.metrics import of_miss
-from relight.overview.promises import Miss, watch
 from relight.site import Run, Site
-from relight.steps.stepping import STEP_NAME
 from relight_airflow.metrics import emit
 
-Listener = Callable[[Miss, Any], None]
+if TYPE_CHECKING:
+    from relight.overview.promises import Miss
 
-LISTENERS: list[Listener] = []
+LISTENERS: list[Callable[[Miss, Any], None]] = []
 """Called once per run with the miss and the context of the task that has found it out. They must not raise."""
 
 
 def after_step(step: Callable[..., Any], site: Site, run: Run, context: Any, log: Any) -> None:
     """Look whether the run will miss, now that ``step`` has ended. A restore goes on if that cannot be told."""
-    name, began = getattr(step, STEP_NAME, ""), context["dag_run"].start_date
-    if began is None:
+    began = context["dag_run"].start_date
+    if began is None or site.fleet.tier_of(run.shard_of(site.fleet)).objective_minutes is None:
         return
+    # Imported here, since every task imports this module and only restores that were promised something need it.
+    from relight.overview.metrics import of_miss
+    from relight.overview.promises import watch
+    from relight.steps.stepping import STEP_NAME
+
     try:
-        miss = watch(site, run, name, began, datetime.now(UTC))
+        miss = watch(site, run, getattr(step, STEP_NAME, ""), began, datetime.now(UTC))
     except RelightError as error:
         log.warning("whether the restore keeps its promise cannot be told: %s", error.with_hint())
         return
