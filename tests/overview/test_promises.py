@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,14 +10,11 @@ from relight.errors import ObjectMissing
 from relight.fleet import Tier
 from relight.forecast.values import Forecast, Span, StepForecast
 from relight.overview.promises import Miss, foresee, missed, remaining, watch
-from relight.planning.plan import Plan, PlannedSegment, SnapshotReference
 from relight.planning.target import Target
 from relight.site import Run, Site
-from relight.store import layout
 from relight.store.parallel import in_parallel
 from tests.overview import made
 from tests.overview.conftest import Place
-from tests.overview.made import HOUR
 
 RUN = Run(run_id="r", shard="a", target=Target(kind="latest"))
 BEGAN = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -56,24 +52,6 @@ def test_a_miss_is_predicted_from_what_has_passed_and_what_is_left(elapsed: floa
         assert "step replay alone is foreseen to take 16 min" in str(miss)
 
 
-def plan_for(site: Site, log_bytes: int) -> None:
-    """A plan in the store that replays so much log."""
-    snapshot = made.snapshot(site.store, "a", age=HOUR)
-    key = layout.snapshot_manifest("a", snapshot.id)
-    reference = SnapshotReference(
-        id=snapshot.id, manifest_key=key, manifest_sha256=hashlib.sha256(site.store.get(key)).hexdigest(),
-        server_uuid=snapshot.server_uuid, mysql_version=snapshot.mysql_version, taken_at=snapshot.taken_at,
-        gtids=snapshot.gtids, data_bytes=snapshot.data_bytes, stored_bytes=snapshot.stored_bytes,
-    )  # fmt: skip
-    segment = made.segment(site.store, "a", 1, commit_age=1).model_copy(update={"log_bytes": log_bytes})
-    planned = PlannedSegment(number=0, segment=segment, take=segment.gtids, last=True)
-    plan = Plan(
-        shard="a", target=RUN.target, made_at=made.ago(0), snapshot=reference, segments=(planned,), reaches=made.ago(0),
-        end_gtids=None, download_bytes=1, disk_bytes=1,
-    )  # fmt: skip
-    site.store.put(RUN.plan_key, plan.model_dump_json().encode())
-
-
 def after(site: Site, step: str, minutes: float, run: Run = RUN) -> Miss | None:
     return watch(site, run, step, BEGAN, BEGAN + timedelta(minutes=minutes))
 
@@ -83,7 +61,7 @@ def site(place: Place) -> Site:
     """Promised: an hour. Replaying takes 40 minutes, everything else a few seconds."""
     made_site = place("a", tiers=(Tier(tier=1, objective_minutes=60),))
     made.measured(made_site.store, replay_bytes_per_s=1000)
-    plan_for(made_site, 40 * 60 * 1000)
+    made.plan(made_site.store, RUN, 40 * 60 * 1000)
     return made_site
 
 
