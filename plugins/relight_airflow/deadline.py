@@ -46,13 +46,13 @@ class RestoreObjective(BaseDeadlineReference):
 def objective_of(shard: object, mode: object) -> timedelta | None:
     """How long a restore of the shard may take; None where nothing is promised, or it cannot be known."""
     from relight.errors import RelightError
-    from relight.fleet import load_fleet
+    from relight_airflow.place import fleet_in
 
     path = os.environ.get("RELIGHT_FLEET")
     if not path or mode == "rehearse":
         return None
     try:
-        fleet = load_fleet(Path(path))
+        fleet = fleet_in(Path(path))
         minutes = fleet.tier_of(fleet.shard(str(shard))).objective_minutes
     except RelightError:
         return None  # the run's first task says what is wrong, in words

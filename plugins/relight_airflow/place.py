@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,6 +20,7 @@ from relight.fleet import Fleet, load_fleet
 from relight.progress import Lines
 from relight.site import Site
 from relight_airflow.connection import ConnectionAnnouncer
+from relight_airflow.live import Live, memory_of_this_task
 
 CONNECTIONS: dict[Purpose, str] = {
     "admin": "relight_admin",
@@ -48,7 +50,24 @@ def fleet_path() -> Path:
 
 def fleet() -> Fleet:
     """The fleet of this Airflow installation. :raises FleetError: it is missing or has mistakes."""
-    return load_fleet(fleet_path())
+    return fleet_in(fleet_path())
+
+
+def fleet_in(path: Path) -> Fleet:
+    """The fleet in a file, which is read again only when it has changed: with thousands of shards that takes a second.
+
+    :raises FleetError: it is missing or has mistakes.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading it says why
+    return _read(path, changed)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, _changed: int) -> Fleet:
+    return load_fleet(path)
 
 
 class AirflowCredentials:
@@ -90,11 +109,22 @@ def _connection(connection_id: str, *, mysql: bool) -> Any:
 
 
 class LogProgress(Lines):
-    """Progress as lines of the task's log."""
+    """Progress as lines of the task's log, and as bars that the pages show."""
 
-    def __init__(self, log: Any, interval: float = 5.0) -> None:
+    def __init__(self, log: Any, interval: float = 5.0, live: Live | None = None) -> None:
         super().__init__(interval=interval)
         self._log: logging.Logger = log
+        self._live = live or Live(None, log)
+
+    def start(self, label: str, total: int) -> None:
+        """Remember the total."""
+        super().start(label, total)
+        self._live.start(label, total)
+
+    def advance(self, label: str, amount: int) -> None:
+        """A line and a bar, when the last ones are old enough."""
+        super().advance(label, amount)
+        self._live.advance(label, amount)
 
     def say(self, text: str) -> None:
         """One line at level INFO."""
@@ -110,6 +140,6 @@ def open_site(log: Any) -> Site:
     credentials = AirflowCredentials()
     store = open_store(here.store, credentials.login("store"))
     return Site(
-        fleet=here, store=store, credentials=credentials, progress=LogProgress(log),
-        announcers=ANNOUNCERS,
+        fleet=here, store=store, credentials=credentials,
+        progress=LogProgress(log, live=Live(memory_of_this_task(), log)), announcers=ANNOUNCERS,
     )  # fmt: skip

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 from relight.errors import RelightError
 from relight.site import Run, Site
 from relight_airflow.metrics import emit
+from relight_airflow.notify import notify
 
 if TYPE_CHECKING:
     from relight.overview.promises import Miss
 
-LISTENERS: list[Callable[[Miss, Any], None]] = []
+
+def _notify(miss: Miss, context: Any) -> None:
+    notify("predicted_to_miss", context, shard=miss.shard, what=miss.what)
+
+
+LISTENERS: list[Callable[[Miss, Any], None]] = [_notify]
 """Called once per run with the miss and the context of the task that has found it out. They must not raise."""
 
 

@@ -40,7 +40,7 @@ def test_a_rehearsal_leaves_a_timing_from_which_its_own_restore_is_forecast(
     assert timing.load.data_bytes > 1_000_000
     assert timing.load.log_bytes > 10_000
     assert (timing.load.databases, timing.tables, timing.load.segments) == (1, 1, 1)
-    assert {one.step for one in timing.steps} == set(IN_ORDER) - {"salvage", "promote"} | {"between"}
+    assert {one.step for one in timing.steps} == set(IN_ORDER) - {"salvage", "prepare", "promote"} | {"between"}
     foreseen = estimate(timing.load, learn(place.store))
     records = load_records(place.store, run)
     took = (records[-1].ended - records[0].started).total_seconds()

@@ -9,6 +9,7 @@ import pytest
 from relight.errors import ObjectMissing
 from relight.fleet import Tier
 from relight.forecast.values import Forecast, Span, StepForecast
+from relight.forecast.work import IN_ORDER
 from relight.overview.promises import Miss, foresee, missed, remaining, watch
 from relight.planning.target import Target
 from relight.site import Run, Site
@@ -38,8 +39,9 @@ def test_what_is_left_are_the_steps_behind_and_of_those_side_by_side_the_longest
 
 
 def test_time_between_steps_is_left_in_the_share_of_the_steps_that_are() -> None:
-    assert remaining(foreseen(restore=600, between=110), "promote").seconds == 0
-    assert remaining(foreseen(restore=600, between=110), "validate").seconds == pytest.approx(30)
+    forecast = foreseen(restore=600, between=10 * len(IN_ORDER))
+    assert remaining(forecast, IN_ORDER[-1]).seconds == 0
+    assert remaining(forecast, IN_ORDER[-4]).seconds == pytest.approx(30)
 
 
 @pytest.mark.parametrize(("elapsed", "said"), [(100, False), (1770, False), (1790, True)])

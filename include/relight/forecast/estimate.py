@@ -30,9 +30,8 @@ def estimate_all(loads: Iterable[Load], speeds: Speeds) -> list[Forecast]:
 
 def _at(rates: Mapping[str, Rate], load: Load) -> Forecast:
     spans = {step: _span(rate, WORK[step](load)) for step, rate in rates.items()}
-    deciding = max(IN_ORDER, key=lambda step: spans[step].seconds)
     return Forecast(
-        shard=load.shard, total=total(spans), learned_from=rates[deciding].runs,
+        shard=load.shard, total=total(spans), learned_from=max(rates[step].runs for step in IN_ORDER),
         steps=tuple(StepForecast(step=step, span=span) for step, span in spans.items()),
     )  # fmt: skip
 

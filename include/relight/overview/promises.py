@@ -42,12 +42,17 @@ class Miss(Value):
     why: str
     """What makes it late, in words."""
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """In words, without the shard."""
+        late, early, latest = (duration(getattr(self.predicted, end)) for end in ("seconds", "low", "high"))
         return (
-            f"{self.shard}: predicted to miss its promise: back after {duration(self.predicted.seconds)} "
-            f"({duration(self.predicted.low)} to {duration(self.predicted.high)}), promised is "
+            f"predicted to miss its promise: back after {late} ({early} to {latest}), promised is "
             f"{duration(self.objective)}: {self.why}"
         )
+
+    def __str__(self) -> str:
+        return f"{self.shard}: {self.what}"
 
 
 def watch(site: Site, run: Run, step: str, began: datetime, now: datetime) -> Miss | None:

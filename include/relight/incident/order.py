@@ -1,0 +1,58 @@
+"""Which shard comes first: tier first, then the one whose restore is thought to take longest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from relight.backups.manifest import SnapshotManifest
+from relight.errors import ObjectMissing
+from relight.fleet import Shard
+from relight.forecast.estimate import estimate_all
+from relight.forecast.learning import Speeds
+from relight.forecast.order import soonest_end
+from relight.forecast.values import Load
+from relight.store import layout
+from relight.store.base import Store, StoredObject
+from relight.store.parallel import in_parallel
+
+
+def loads(store: Store, shards: Sequence[Shard], *, parallel: int) -> list[Load]:
+    """What each shard's restore has to move, as far as one listing and its newest manifest tell.
+
+    A plan would tell it exactly, and reads the manifest of each log: with thousands of shards that takes minutes. A
+    shard without a readable snapshot has nothing to move: its own run says what is wrong with it.
+    """
+    return in_parallel(lambda shard: _load(store, shard), shards, parallel)
+
+
+def in_turn(shards: Sequence[Load], speeds: Speeds) -> list[str]:
+    """Pure: the names in the order that ends an incident soonest."""
+    return soonest_end(zip(shards, estimate_all(shards, speeds), strict=True))
+
+
+def _load(store: Store, shard: Shard) -> Load:
+    manifests = [o for o in store.list(layout.snapshots(shard.name)) if layout.is_snapshot_manifest(o.key)]
+    newest = _read(store, manifests[-1].key) if manifests else None
+    logs = _logs_after(store, shard.name, manifests[-1]) if newest else []
+    return Load(
+        shard=shard.name, tier=shard.tier, host=shard.source.host, hardware=shard.source.hardware,
+        network=shard.source.network, stored_bytes=newest.stored_bytes if newest else 0,
+        data_bytes=newest.data_bytes if newest else 0,
+        # As they lie in the store, so less than they are; of every shard alike.
+        log_bytes=sum(log.size for log in logs), segments=len(logs),
+        databases=len(newest.databases) if newest else 0, replicas=len(shard.replicas),
+    )  # fmt: skip
+
+
+def _logs_after(store: Store, shard: str, manifest: StoredObject) -> list[StoredObject]:
+    listed = store.list(layout.segments(shard))
+    return [o for o in listed if o.key.endswith(".zst") and o.modified >= manifest.modified]
+
+
+def _read(store: Store, key: str) -> SnapshotManifest | None:
+    try:
+        return SnapshotManifest.model_validate_json(store.get(key))
+    except (ObjectMissing, ValidationError):
+        return None
