@@ -43,7 +43,7 @@ SAID: Mapping[Event, str] = {
 class NotifierSettings(Value):
     """Who is told of what. ``arguments`` are the notifier's own; those that it calls templates are rendered."""
 
-    on: tuple[Event, ...] = Field(min_length=1)
+    events: tuple[Event, ...] = Field(min_length=1)
     notifier: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
     """The class, as ``module.Class``."""
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -82,7 +82,7 @@ def notify(
     log = logging.getLogger(__name__)
     try:
         notice = notice_of(event, context, dag_id=dag_id, run_id=run_id, shard=shard, what=what)
-        wanted = [one for one in settings() if event in one.on and notice.dag in one.dags]
+        wanted = [one for one in settings() if event in one.events and notice.dag in one.dags]
     except Exception as error:  # noqa: BLE001 - also what cannot be foreseen must not stop a restore
         log.warning("nobody is told that %s: %s", event, error)
         return

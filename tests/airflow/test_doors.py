@@ -103,8 +103,8 @@ def house(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterat
     every = ["started", "waiting", "predicted_to_miss", "done", "failed"]
     message = "{{ relight.event }} {{ relight.shard }} {{ relight.incident }} {{ relight.what }} {{ relight.link }}"
     notify.write_text(yaml.safe_dump([
-        {"on": every, "notifier": "tests.support.notifying.Broken"},
-        {"on": every, "notifier": "tests.support.notifying.ToFile", "arguments": {"path": str(told), "message": message}},
+        {"events": every, "notifier": "tests.support.notifying.Broken"},
+        {"events": every, "notifier": "tests.support.notifying.ToFile", "arguments": {"path": str(told), "message": message}},
     ]))  # fmt: skip
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     airflow = LabAirflow(

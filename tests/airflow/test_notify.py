@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.airflow.conftest import PROJECT
 
 TO_FILE, BROKEN = "tests.support.notifying.ToFile", "tests.support.notifying.Broken"
 
@@ -37,7 +41,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 def test_the_message_says_what_happened_to_which_shard_and_where_to_look(configured: Callable[..., Path]) -> None:
     from relight_airflow.notify import notify
 
-    told = configured({"on": ["waiting"], "notifier": TO_FILE})
+    told = configured({"events": ["waiting"], "notifier": TO_FILE})
     notify("waiting", context())
     (line,) = told.read_text().splitlines()
     assert line.startswith("waiting: shard-1: waits for a person")
@@ -49,7 +53,7 @@ def test_only_those_are_told_who_want_to_know_of_that_event_and_dag(configured: 
     from relight_airflow.notify import when_done, when_failed
 
     told = configured(
-        {"on": ["failed"], "notifier": TO_FILE}, {"on": ["failed"], "dags": ["rehearse"], "notifier": TO_FILE}
+        {"events": ["failed"], "notifier": TO_FILE}, {"events": ["failed"], "dags": ["rehearse"], "notifier": TO_FILE}
     )
     when_done(context())
     assert not told.exists()
@@ -63,7 +67,7 @@ def test_only_those_are_told_who_want_to_know_of_that_event_and_dag(configured: 
 def test_who_watches_other_runs_names_the_one_that_is_meant(configured: Callable[..., Path]) -> None:
     from relight_airflow.notify import notify
 
-    told = configured({"on": ["predicted_to_miss"], "notifier": TO_FILE})
+    told = configured({"events": ["predicted_to_miss"], "notifier": TO_FILE})
     watching = {"dag_run": SimpleNamespace(dag_id="fleet_overview", run_id="scheduled__1", conf={})}
     notify("predicted_to_miss", watching, dag_id="restore", run_id="inc-7__s2", shard="s2", what="5 minutes late")
     assert "s2: 5 minutes late (incident inc-7) http" in told.read_text()
@@ -75,8 +79,8 @@ def test_a_notifier_that_fails_stops_nothing_and_nobody_else_and_is_said(
     from relight_airflow.notify import notify
 
     told = configured(
-        {"on": ["done"], "notifier": BROKEN}, {"on": ["done"], "notifier": "no.such.Class"},
-        {"on": ["done"], "notifier": TO_FILE, "arguments": {"pth": "x"}}, {"on": ["done"], "notifier": TO_FILE},
+        {"events": ["done"], "notifier": BROKEN}, {"events": ["done"], "notifier": "no.such.Class"},
+        {"events": ["done"], "notifier": TO_FILE, "arguments": {"pth": "x"}}, {"events": ["done"], "notifier": TO_FILE},
     )  # fmt: skip
     with caplog.at_level(logging.INFO, logger="relight_airflow.notify"):
         notify("done", context())
@@ -95,7 +99,7 @@ def test_a_notifier_that_hangs_is_given_up(
 
     monkeypatch.setattr(Broken, "notify", lambda *_: time.sleep(5))
     monkeypatch.setattr(notify, "PATIENCE", 0.1)
-    configured({"on": ["done"], "notifier": BROKEN})
+    configured({"events": ["done"], "notifier": BROKEN})
     began = time.monotonic()
     notify.notify("done", context())
     assert time.monotonic() - began < 3
@@ -104,7 +108,13 @@ def test_a_notifier_that_hangs_is_given_up(
 
 @pytest.mark.parametrize(
     "text",
-    ["- {on: [finished], notifier: a.B}", "- {on: [done], notifier: B}", "- {on: [], notifier: a.B}", "[", "x: 1"],
+    [
+        "- {events: [finished], notifier: a.B}",
+        "- {events: [done], notifier: B}",
+        "- {events: [], notifier: a.B}",
+        "[",
+        "x: 1",
+    ],
 )
 def test_mistakes_in_the_configuration_are_said_and_stop_nothing(
     text: str, configured: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
@@ -125,3 +135,16 @@ def test_a_file_that_is_not_there_stops_nothing(
     monkeypatch.setenv("RELIGHT_NOTIFY", "/nowhere/notify.yaml")
     notify("started", context())
     assert "nobody is told that started" in caplog.text
+
+
+def test_the_example_of_the_readme_is_one_that_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relight_airflow.notify import settings
+
+    (block,) = re.findall(r"^```yml\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "notify.yaml").write_text(block)
+    monkeypatch.setenv("RELIGHT_NOTIFY", str(tmp_path / "notify.yaml"))
+    for one in settings():
+        kind = resolve_name(":".join(one.notifier.rsplit(".", 1)))
+        made = kind(**one.arguments)
+        templates = {name for name, value in one.arguments.items() if "{{" in str(value)}
+        assert templates <= set(made.template_fields)

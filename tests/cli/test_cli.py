@@ -202,3 +202,35 @@ def test_help_is_no_mistake(relight: Relight, arguments: tuple[str, ...]) -> Non
     done = relight(*arguments)
     assert done.returncode == 0
     assert "Usage: relight" in done.stdout
+
+
+AIRFLOW = {"RELIGHT_AIRFLOW_USER": "pager", "RELIGHT_AIRFLOW_PASSWORD": "secret"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("shard-1", "shard-2"), ("shard-1", "--wait"), ("shard-1", "--incident", "i"),
+        ("shard-1", "--via-airflow", "--run-id", "r"),
+    ],
+)  # fmt: skip
+def test_options_of_a_restore_that_do_not_go_together_are_wrong_usage(relight: Relight, words: tuple[str, ...]) -> None:
+    done = relight("restore", *words)
+    assert done.returncode == 2
+    assert "--via-airflow" in done.stderr or "--incident" in done.stderr
+
+
+def test_an_incident_is_called_as_airflow_can_call_a_run(relight: Relight) -> None:
+    done = relight("restore", "shard-1", "--via-airflow", "--incident", "last night", **AIRFLOW)
+    assert_one_line_and_a_hint(done, "not a name for an incident")
+
+
+def test_an_airflow_whose_address_is_not_known_or_that_is_not_there_is_said_so(relight: Relight) -> None:
+    assert_one_line_and_a_hint(relight("status", "inc-7", **AIRFLOW), "Airflow's address is not known")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        done = relight("status", "inc-7", "--airflow", address, **AIRFLOW)
+    assert done.returncode == 5, "not known is not failed"
+    assert "Airflow does not answer" in done.stderr
+    assert "secret" not in done.stderr

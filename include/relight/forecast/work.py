@@ -77,7 +77,8 @@ ASSUMED: Final[Mapping[str, Curve]] = {
     "split": Curve(fixed=2, per_unit=1 / (40 * _MB)), "replay": Curve(fixed=5, per_unit=1 / (20 * _MB)),
     "validate": Curve(fixed=10, per_unit=1 / (30 * _MB)), "judge": Curve(fixed=5, per_unit=0),
     "certify": Curve(fixed=3, per_unit=0), "prepare": Curve(fixed=10, per_unit=0),
-    "promote": Curve(fixed=5, per_unit=0), BETWEEN: Curve(fixed=30, per_unit=0), AFTERWARDS: Curve(fixed=30, per_unit=1 / (40 * _MB)),
+    "promote": Curve(fixed=5, per_unit=0), BETWEEN: Curve(fixed=30, per_unit=0),
+    AFTERWARDS: Curve(fixed=30, per_unit=1 / (40 * _MB)),
 }  # fmt: skip
 """Used until something was measured. Replay is taken at half of the slowest speed in the README's table of measurements
 (763 MB in 18.7 s, all tables in order); the rest was chosen to be cautious, and was not measured on anybody's fleet."""
