@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
-from relight.errors import LaneBlocked, RelightError
+from relight.errors import FleetError, LaneBlocked, RelightError
 from relight.rehearsal.history import load_history, sabotages_for, whose_turn
 from relight.rehearsal.turns import due, tonight
 from relight.sabotage import Sabotage
@@ -259,31 +259,78 @@ def skip_during_an_incident(ti: Any) -> None:
         raise AirflowSkipException(f"{count} restores are going on: nothing is rehearsed during an incident")
 
 
-class ShardsOperator(RelightOperator):
-    """First task of what is done for many shards: which ones."""
+def shard_bands() -> int:
+    """How many lists of portions a DAG for every shard needs: one, unless there are thousands of queues."""
+    try:
+        here = fleet()
+    except FleetError:
+        return 1  # the first task says what is wrong with it
+    return max(work.bands(here, dag_id) for dag_id in work.PER_SHARD)
 
-    def execute(self, context: Any) -> list[str]:
-        """Their names, as parameter ``shard`` says."""
+
+class ShardsOperator(RelightOperator):
+    """First task of what is done for many shards: which ones, in portions.
+
+    :param band: which of the lists of portions this is, from 0; ``bands``: how many there are.
+    """
+
+    def __init__(self, *, band: int = 0, bands: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.band = band
+        self.bands = bands
+
+    def execute(self, context: Any) -> list[work.Portion]:
+        """The portions of shards, as parameter ``shard`` says."""
         with plain_errors(self.log):
             request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            return request.chosen_shards(fleet(), context["params"])
+            here = fleet()
+            names = tuple(request.chosen_shards(here, context["params"]))
+            whole = work.shard_portions(here, context["dag"].dag_id, names)
+            if len(whole) > self.bands * work.MOST_MAPPED:
+                raise FleetError(
+                    "the fleet has grown", on=f"{len(whole)} tasks", why="Airflow has not read the DAG files since",
+                    hint="wait some minutes, then clear this task",
+                )  # fmt: skip
+        begin = self.band * work.MOST_MAPPED
+        return list(whole[begin : begin + work.MOST_MAPPED])
 
 
 class ShardOperator(RelightOperator):
-    """Does something for one shard, by ``step`` (``module.function``), which takes the site and the shard."""
+    """Does something for shards of one queue, by ``step`` (``module.function``), which takes the site and the shard.
 
-    template_fields: Sequence[str] = ("shard",)
+    :param keys: the shards. One that fails does not keep the next from its turn.
+    :param part: what the grid calls the task.
+    """
 
-    def __init__(self, *, step: str, shard: str, **kwargs: Any) -> None:
+    template_fields: Sequence[str] = ("keys", "part")
+
+    def __init__(self, *, step: str, keys: list[str], part: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
-        self.shard = shard
+        self.keys = keys
+        self.part = part
 
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Call the step and give its summary."""
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Call the step for each, and give the summaries. Another try goes on where this one has failed."""
         with plain_errors(self.log):
-            summary: Value = resolve_name(self.step)(open_site(self.log), self.shard)
-            return summary.model_dump(mode="json")
+            site, step = open_site(self.log), resolve_name(self.step)
+            memory = context["task_state_store"]
+            done: dict[str, Any] = memory.get("done", default={})
+            failed: dict[str, RelightError] = {}
+            for shard in (one for one in self.keys if one not in done):
+                try:
+                    done[shard] = step(site, shard).model_dump(mode="json")
+                except RelightError as error:
+                    failed[shard] = error
+                    self.log.warning("%s: %s", shard, error.with_hint())
+                    continue
+                if len(self.keys) > 1:
+                    memory.set("done", done)
+            if failed:
+                # If another try may help one of them, it is worth it.
+                raise next((error for error in failed.values() if error.retryable), next(iter(failed.values())))
+            memory.delete("done")  # so that clearing the task does it all again
+        return [done[shard] for shard in self.keys]
 
 
 class WatcherOperator(BaseOperator):

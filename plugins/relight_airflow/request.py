@@ -22,6 +22,9 @@ IN_TURN, NO_SABOTAGE = "in turn", "none"
 
 EVERY = "every shard"
 
+FLEET_RUN = "fleet_run"
+"""The parameter of ``restore`` that names the run of ``restore_fleet`` which has started it."""
+
 MODES = ("promote", "rehearse")
 
 VALUES = {"time": "time", "gtid": "GTID", "before": "GTID", "position": "position"}
@@ -103,6 +106,23 @@ def approval_params() -> dict[str, Param]:
             description="Stands in the certificate beside the name.",
         ),
     }  # fmt: skip
+
+
+def fleet_run_param() -> Param:
+    """Whether the run is one of many."""
+    return Param(
+        "", type="string", title="Part of a run of restore_fleet", section="Exceptions",
+        description="DAG restore_fleet fills it in. Leave it empty: the tasks of such a run wait for turns in pools "
+        "that only restore_fleet makes.",
+    )  # fmt: skip
+
+
+def most_restores() -> int:
+    """How many runs of ``restore`` may be active: those that the fleet file allows, and never fewer than 16."""
+    try:
+        return max(16, fleet().limits.restores)
+    except FleetError:
+        return 16
 
 
 def sabotage_param() -> Param:
@@ -202,7 +222,7 @@ def read_sabotage(value: str) -> tuple[Sabotage, ...]:
 
 def chosen_shards(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
     """The shards that a run for many is for. :raises FleetError: there is no such shard."""
-    wanted = str(params["shard"])
+    wanted = str(params.get("shard") or EVERY)
     return [s.name for s in fleet.shards] if wanted == EVERY else [fleet.shard(wanted).name]
 
 

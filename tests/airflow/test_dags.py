@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
-DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs"}
+DAG_IDS = {
+    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +49,8 @@ def step_of(task: Any) -> str | None:
 
 
 def steps(dag: Any) -> list[str]:
-    """The step functions of the DAG in their order, each once."""
-    return list(dict.fromkeys(step for task in in_order(dag) if (step := step_of(task))))
+    """The step functions of the DAG in their order; once where one follows itself."""
+    return [step for step, _ in groupby(filter(None, map(step_of, in_order(dag))))]
 
 
 def function(path: str) -> Any:
@@ -80,7 +83,7 @@ def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
 def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
         types = param.schema["type"] if isinstance(param.schema["type"], list) else [param.schema["type"]]
-        assert set(types) <= {"string", "boolean", "integer", "number", "null"}, name
+        assert set(types) <= {"string", "boolean", "integer", "number", "array", "null"}, name
         assert param.schema["title"], name
         assert param.description, name
 
@@ -127,6 +130,21 @@ def test_the_shard_is_never_guessed(bag: Any, dag_id: str) -> None:
     assert not bag.dags[dag_id].params.get_param("shard").has_value
 
 
+def test_many_shards_are_chosen_from_the_fleet_file_too(bag: Any) -> None:
+    assert bag.dags["restore_fleet"].params.get_param("shards").schema["examples"] == ["shard-1", "shard-2"]
+    assert not bag.dags["restore_fleet"].params.get_param("incident").has_value, "it is never guessed"
+
+
+def test_as_many_restores_may_run_as_the_fleet_file_allows(bag: Any) -> None:
+    assert bag.dags["restore"].max_active_runs == 16
+
+
+def test_the_task_that_waits_for_many_restores_holds_no_worker(bag: Any) -> None:
+    conduct = bag.dags["restore_fleet"].get_task("conduct")
+    assert conduct.mode == "reschedule"
+    assert [task.task_id for task in in_order(bag.dags["restore_fleet"])] == ["check", "choose", "conduct", "report"]
+
+
 def test_every_kind_of_sabotage_can_be_chosen(bag: Any) -> None:
     from relight.sabotage import SABOTAGES
 
@@ -153,7 +171,7 @@ def test_a_rehearsal_has_no_step_that_could_promote(bag: Any) -> None:
     from relight import recover
 
     found = [function(step) for step in steps(bag.dags["rehearse"])]
-    left_out = {recover.salvage, recover.promote, recover.announce, recover.rebuild_replica}
+    left_out = {recover.salvage, recover.prepare, recover.promote, recover.announce, recover.rebuild_replica}
     assert found == [step for step in recover.STEPS if step not in left_out]
 
 

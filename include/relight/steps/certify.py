@@ -25,7 +25,7 @@ from relight.run_files import (
     load_verdicts,
     write_whole,
 )
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import is_beyond_proof
 from relight.server.session import Session, connect
 from relight.site import Run, Site
 from relight.step_records import PROVING, RESTORING, elapsed, load_records
@@ -53,9 +53,9 @@ def certify(site: Site, run: Run) -> CertificateSummary:
     """
     folder, server = run.folder(site.fleet), run.server(site.fleet)
     path = certificate_path(folder)
-    if path.exists() and is_promoted_by(server.datadir, run.run_id):
+    if path.exists() and is_beyond_proof(server.datadir, run.run_id):
         issued = SignedCertificate.model_validate_json(path.read_bytes()).certificate
-        site.progress.say(f"{run.shard} was promoted by this run, with certificate {issued.id}")
+        site.progress.say(f"{run.shard} is being promoted by this run, or was, with certificate {issued.id}")
         return _summary(run, issued, str(path))
     path.unlink(missing_ok=True)  # one from before was for another judgement
     if not judgement_path(folder).exists():

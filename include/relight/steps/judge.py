@@ -21,7 +21,7 @@ from relight.run_files import (
     load_verdicts,
     write_whole,
 )
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -38,8 +38,8 @@ def judge(site: Site, run: Run) -> Judgement:
     :raises ValidationFailed: with a table of what differs. The server stays closed.
     """
     folder = run.folder(site.fleet)
-    if is_promoted_by(run.server(site.fleet).datadir, run.run_id):
-        site.progress.say(f"{run.shard} was promoted by this run: the judgement from before stands")
+    if is_beyond_proof(run.server(site.fleet).datadir, run.run_id):
+        site.progress.say(f"{run.shard} is being promoted by this run, or was: the judgement from before stands")
         return load_judgement(folder)
     judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
     certificate_path(folder).unlink(missing_ok=True)
