@@ -91,8 +91,9 @@ def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id:
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_what_must_be_said_is_open_in_the_form_and_what_is_rarely_needed_is_folded(bag: Any, dag_id: str) -> None:
     folded = {name for name, param in bag.dags[dag_id].params.items() if param.schema.get("section")}
-    rare = {"skip_gtids", "salvage", "approved_by", "approval_reason"}
-    assert folded == (rare if dag_id == "restore" else set())
+    rare = {"salvage", "approved_by", "approval_reason"}
+    expected = {"restore": rare | {"skip_gtids", "fleet_run"}, "restore_fleet": rare}
+    assert folded == expected.get(dag_id, set())
 
 
 def test_the_command_line_takes_for_granted_what_the_form_does(bag: Any) -> None:
@@ -100,7 +101,7 @@ def test_the_command_line_takes_for_granted_what_the_form_does(bag: Any) -> None
     from relight.planning.target import Target
 
     form = bag.dags["restore"].params
-    assert {name: form[name] for name in form if name != "shard"} == dict(_DEFAULTS)
+    assert {name: form[name] for name in form if name not in ("shard", "fleet_run")} == dict(_DEFAULTS)
     conf = Order(incident="i", shard="shard-1", target=Target(kind="latest")).conf()
     assert conf == {"shard": "shard-1", **_DEFAULTS}
 
@@ -109,7 +110,7 @@ def test_so_many_rehearsals_go_on_at_once_as_the_fleet_file_says(bag: Any) -> No
     assert bag.dags["rehearse"].max_active_runs == 3
 
 
-@pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
+@pytest.mark.parametrize("dag_id", ["restore", "restore_fleet", "rehearse"])
 def test_people_are_told_of_the_end_of_a_run(bag: Any, dag_id: str) -> None:
     dag = bag.dags[dag_id]
     assert dag.has_on_success_callback
