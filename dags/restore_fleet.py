@@ -9,8 +9,8 @@ them. Look at one shard there: its run can be watched, retried and cleared by it
 **Trigger it** with a name for the incident and the shards: by name, by pattern, by tier, or all that are down. What is
 filled in must all hold. Triggered again with the same incident, it joins what runs, and starts nothing twice.
 
-**Order:** tier first, then the largest. So many at once as `limits.restores` of the fleet file says. A shard that
-fails keeps no other waiting.
+**Order:** tier first, then what is thought to take longest. So many at once as `limits.restores` of the fleet file
+says. A shard that fails keeps no other waiting.
 
 | task | if it fails |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""What Relight adds to Airflow's own pages: the report, as a tab of each run.
+"""What Relight adds to Airflow's own pages: pages of its own, and a tab of each run.
 
 Airflow imports this file in every process, tasks included, so nothing else is imported unless this is the API server.
 """
@@ -14,19 +14,23 @@ from airflow.plugins_manager import AirflowPlugin
 def _apps() -> list[dict[str, Any]]:
     if sys.argv[1:2] != ["api-server"]:
         return []
-    from relight_airflow.pages import app
+    from relight_airflow.pages.app import app
 
     return [{"app": app, "url_prefix": "/relight", "name": "relight"}]
 
 
 class RelightPlugin(AirflowPlugin):
-    """The report of a run, where people look for it."""
+    """The pages about the fleet, and the one of a run where people look for it."""
 
     name = "relight"
     fastapi_apps = _apps()
     external_views = [  # noqa: RUF012 -- Airflow declares it as an attribute of instances
         {
-            "name": "Relight report", "href": "relight/report/{DAG_ID}/{RUN_ID}", "destination": "dag_run",
-            "url_route": "relight-report", "category": "relight",
-        }
+            "name": "Relight", "href": "relight/fleet", "destination": "nav", "url_route": "relight",
+            "nav_top_level": True,
+        },
+        {
+            "name": "Relight", "href": "relight/run/{DAG_ID}/{RUN_ID}", "destination": "dag_run",
+            "url_route": "relight-run", "category": "relight",
+        },
     ]  # fmt: skip

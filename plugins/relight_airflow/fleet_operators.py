@@ -9,10 +9,11 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from relight.errors import AirflowError, AirflowUnavailable, CredentialsMissing, FleetError, RelightError
 from relight.fleet import Fleet, Shard
+from relight.forecast.learning import learn
 from relight.incident.asking import down_among
 from relight.incident.choosing import candidates, in_words
 from relight.incident.conducting import decide, states_of
-from relight.incident.order import soonest_end, weigh
+from relight.incident.order import in_turn, loads
 from relight.incident.outcome import IncidentReport, keep, outcomes, skew
 from relight_airflow import child_runs
 from relight_airflow.airflow_api import open_api
@@ -51,7 +52,8 @@ class ChooseOperator(RelightOperator):
         with plain_errors(self.log):
             asked, site = _request(context["ti"]), open_site(self.log)
             shards = self._meant(site.fleet, asked, context["ti"])
-            order = soonest_end(weigh(site.store, shards, parallel=site.fleet.store.parallel * 4))
+            parallel = site.fleet.store.parallel * 4
+            order = in_turn(loads(site.store, shards, parallel=parallel), learn(site.store, parallel=parallel))
             pools = self._make_pools(site.fleet, shards)
         self.log.info("%s shards, at most %s at once: %s", len(order), site.fleet.limits.restores, ", ".join(order))
         return {"order": order, "pools": pools}

@@ -20,6 +20,7 @@ from relight.fleet import Fleet, load_fleet
 from relight.progress import Lines
 from relight.site import Site
 from relight_airflow.connection import ConnectionAnnouncer
+from relight_airflow.live import Live, memory_of_this_task
 
 CONNECTIONS: dict[Purpose, str] = {
     "admin": "relight_admin",
@@ -108,11 +109,22 @@ def _connection(connection_id: str, *, mysql: bool) -> Any:
 
 
 class LogProgress(Lines):
-    """Progress as lines of the task's log."""
+    """Progress as lines of the task's log, and as bars that the pages show."""
 
-    def __init__(self, log: Any, interval: float = 5.0) -> None:
+    def __init__(self, log: Any, interval: float = 5.0, live: Live | None = None) -> None:
         super().__init__(interval=interval)
         self._log: logging.Logger = log
+        self._live = live or Live(None, log)
+
+    def start(self, label: str, total: int) -> None:
+        """Remember the total."""
+        super().start(label, total)
+        self._live.start(label, total)
+
+    def advance(self, label: str, amount: int) -> None:
+        """A line and a bar, when the last ones are old enough."""
+        super().advance(label, amount)
+        self._live.advance(label, amount)
 
     def say(self, text: str) -> None:
         """One line at level INFO."""
@@ -128,6 +140,6 @@ def open_site(log: Any) -> Site:
     credentials = AirflowCredentials()
     store = open_store(here.store, credentials.login("store"))
     return Site(
-        fleet=here, store=store, credentials=credentials, progress=LogProgress(log),
-        announcers=ANNOUNCERS,
+        fleet=here, store=store, credentials=credentials,
+        progress=LogProgress(log, live=Live(memory_of_this_task(), log)), announcers=ANNOUNCERS,
     )  # fmt: skip

@@ -13,7 +13,6 @@ from relight.fleet import Shard
 from relight.incident.asking import down_among
 from relight.incident.choosing import Wanted, candidates
 from relight.incident.naming import incident_id, run_id
-from relight.incident.order import Weighed, soonest_end
 from tests.airflow.fleets import fleet, server
 
 FLEET = fleet("shop-1", "shop-2", "cart-1")
@@ -57,11 +56,6 @@ def test_an_incident_without_a_usable_name_is_refused() -> None:
     with pytest.raises(FleetError, match="needs a name"):
         incident_id(" -- ")
     assert len(run_id(incident_id("x" * 300), "s" * 63)) < 200, "as long as a run's folder may be called"
-
-
-def test_tier_first_then_the_largest() -> None:
-    made = [Weighed(shard=n, tier=t, bytes=b) for n, t, b in [("a", 2, 9), ("b", 1, 1), ("c", 1, 5), ("d", 1, 5)]]
-    assert soonest_end(made) == ["c", "d", "b", "a"]
 
 
 def listening(greeting: bytes) -> socket.socket:

@@ -10,10 +10,10 @@ logs, and replaying them would mix two histories; so a chain keeps to the histor
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict, deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from relight.backups.manifest import SegmentManifest
 from relight.errors import PlanError
@@ -63,8 +63,8 @@ def newest_history(segments: Sequence[SegmentManifest]) -> GtidSet | None:
     written = [segment for segment in segments if segment.last_commit]
     if not written:
         return None
-    by_commit = max(written, key=lambda s: (s.last_commit, history(s).count()))
-    by_shipping = max(written, key=lambda s: (s.shipped_at, history(s).count()))
+    by_commit = _last_by(written, lambda segment: segment.last_commit or segment.shipped_at)
+    by_shipping = _last_by(written, lambda segment: segment.shipped_at)
     if by_shipping.gtids <= history(by_commit):
         return history(by_commit)
     if by_commit.gtids <= history(by_shipping):
@@ -75,6 +75,12 @@ def newest_history(segments: Sequence[SegmentManifest]) -> GtidSet | None:
         why=f"{by_commit.server_uuid} has the newest commits and {by_shipping.server_uuid} was shipped last",
         hint=f"say which one to follow: {tips}",
     )  # fmt: skip
+
+
+def _last_by(segments: Sequence[SegmentManifest], time: Callable[[SegmentManifest], datetime]) -> SegmentManifest:
+    """The one with the latest time; of several the one that holds the longest history."""
+    latest = max(map(time, segments))
+    return max((s for s in segments if time(s) == latest), key=lambda s: history(s).count())
 
 
 def last_gtid(gtids: GtidSet) -> Gtid:
@@ -92,7 +98,9 @@ def follow(
     :param lost: keys of segments that are not there any more.
     """
     limit = within | start if within is not None else None
-    queues = _by_server([segment for segment in segments if segment.key not in lost], limit)
+    wanted_of = [segment.gtids if limit is None else segment.gtids & limit for segment in segments]
+    entries = list(zip(segments, wanted_of, strict=True))
+    queues = _by_server(entry for entry in entries if entry[0].key not in lost)
     end, links = start, list[Link]()
     queue: _Queue | None = None
     while found := _next(queue, queues, end):
@@ -103,27 +111,25 @@ def follow(
         end = end | wanted
     beyond = [segment for queue in queues for segment, wanted in queue if wanted - end]
     beyond.sort(key=lambda segment: ((segment.previous_gtids - end).count(), segment.previous_gtids.count()))
-    damaged = [segment for segment in segments if segment.key in lost and _wanted(segment, limit) - end]
-    other = [segment.gtids - limit for segment in segments] if limit is not None else []
-    left_out = functools.reduce(GtidSet.__or__, other, GtidSet())
+    damaged = [segment for segment, wanted in entries if segment.key in lost and wanted - end]
+    left_out = GtidSet.union(s.gtids - wanted for s, wanted in entries if wanted is not s.gtids)
     return Chain(start, tuple(links), end, tuple(beyond), tuple(damaged), left_out)
 
 
-_Queue = deque[tuple[SegmentManifest, GtidSet]]
-"""What one server shipped, oldest first, each with what is wanted of it."""
+_Entry = tuple[SegmentManifest, GtidSet]
+"""A segment, and what is wanted of it."""
+
+_Queue = deque[_Entry]
+"""What one server shipped, oldest first."""
 
 
-def _by_server(segments: Iterable[SegmentManifest], within: GtidSet | None) -> list[_Queue]:
+def _by_server(entries: Iterable[_Entry]) -> list[_Queue]:
     servers: dict[str, _Queue] = defaultdict(deque)
     # File numbers begin anew when a server's logs are reset; what was executed before only grows.
-    for segment in sorted(segments, key=lambda s: (s.previous_gtids.count(), s.file)):
-        servers[segment.server_uuid].append((segment, _wanted(segment, within)))
+    for entry in sorted(entries, key=lambda one: (one[0].previous_gtids.count(), one[0].file)):
+        servers[entry[0].server_uuid].append(entry)
     # The server that wrote last leads furthest, with the fewest files to fetch.
     return sorted(servers.values(), key=lambda queue: history(queue[-1][0]).count(), reverse=True)
-
-
-def _wanted(segment: SegmentManifest, within: GtidSet | None) -> GtidSet:
-    return segment.gtids if within is None else segment.gtids & within
 
 
 def _next(current: _Queue | None, queues: list[_Queue], end: GtidSet) -> tuple[_Queue, int] | None:

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from relight.bench.foreseeing import Foreseeing
 from relight.bench.growth import Memory, Scale, Step
 from relight.bench.results import Bench, Details, Targets
 
@@ -70,6 +71,17 @@ def show_memory(console: Console, memory: Memory) -> None:
     stayed = "stayed" if memory.stayed_under else "did not stay"
     console.print(f"memory {stayed} under {memory.limit_bytes / _MIB:.0f} MiB, all processes together")
     console.print(f"checksums equal\n{memory.machine.text}")
+
+
+def show_foreseeing(console: Console, found: Foreseeing) -> None:
+    """The table of ``relight bench forecast``."""
+    table = _table("shards", "log files each", "plans", "forecasts", "simulations", "together", "a shard")
+    seconds = (found.plan_s, found.estimate_s, found.simulate_s, found.total_s)
+    table.add_row(
+        f"{found.shards:,}", f"{found.segments:,}", *(f"{value:.2f} s" for value in seconds),
+        f"{1000 * found.total_s / found.shards:.2f} ms",
+    )  # fmt: skip
+    console.print(table)
 
 
 def _steps(steps: tuple[Step, ...]) -> Table:

@@ -14,11 +14,12 @@ import typer
 
 from relight.bench.fleet import FleetSize, run_fleet
 from relight.bench.fleet_results import show_fleet
+from relight.bench.foreseeing import run_foreseeing
 from relight.bench.growth import run_memory, run_scale
 from relight.bench.plot import plot
 from relight.bench.replay import Size, run_bench
 from relight.bench.results import Bench, load, save
-from relight.bench.show import show_bench, show_memory, show_scale
+from relight.bench.show import show_bench, show_foreseeing, show_memory, show_scale
 from relight.bench.stage import LARGE, SMALL, Stage
 from relight.bench.workloads import chosen
 from relight.bench.workplace import workplace
@@ -126,6 +127,21 @@ def fleet(
             print(text)
         else:
             show_fleet(console(), found)
+
+
+@app.command()
+def forecast(
+    shards: Annotated[int, typer.Option(min=1, help="How many shards the fleet has.")] = 10_000,
+    segments: Annotated[int, typer.Option(min=2, help="How many log files each has behind its full backup.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan and forecast the recovery of a large fleet, made up in memory: what `relight forecast` computes."""
+    with readable_errors():
+        found = run_foreseeing(shards=shards, segments=segments)
+        if as_json:
+            print(found.model_dump_json(indent=1))
+        else:
+            show_foreseeing(console(), found)
 
 
 @contextmanager

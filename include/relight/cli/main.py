@@ -15,6 +15,7 @@ from relight.cli import (
     certificate,
     demo,
     fence,
+    forecast,
     guard,
     lab,
     planning,
@@ -48,6 +49,7 @@ lab.app.command("demo")(demo.demo)
 app.command("guard")(guard.guard)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
+app.command("forecast")(forecast.forecast)
 app.command("rehearse")(rehearsals.rehearse)
 app.command("rehearsals")(rehearsals.rehearsals)
 app.command("status")(via_airflow.status)

@@ -1,49 +1,58 @@
-"""Which shard comes first: tier first, then the one that takes longest."""
+"""Which shard comes first: tier first, then the one whose restore is thought to take longest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relight.backups.manifest import SnapshotManifest, Value
-from relight.errors import StoreError
+from pydantic import ValidationError
+
+from relight.backups.manifest import SnapshotManifest
+from relight.errors import ObjectMissing
 from relight.fleet import Shard
+from relight.forecast.estimate import estimate_all
+from relight.forecast.learning import Speeds
+from relight.forecast.order import soonest_end
+from relight.forecast.values import Load
 from relight.store import layout
-from relight.store.base import Store
+from relight.store.base import Store, StoredObject
 from relight.store.parallel import in_parallel
 
 
-class Weighed(Value):
-    """A shard and what decides its turn."""
+def loads(store: Store, shards: Sequence[Shard], *, parallel: int) -> list[Load]:
+    """What each shard's restore has to move, as far as one listing and its newest manifest tell.
 
-    shard: str
-    tier: int
-    bytes: int
-    """Of its newest snapshot, unpacked. 0: there is none that can be read."""
-
-
-def weigh(store: Store, shards: Sequence[Shard], *, parallel: int) -> list[Weighed]:
-    """How large each shard's newest snapshot is.
-
-    One without a readable snapshot counts as empty: its own run says what is wrong with it.
+    A plan would tell it exactly, and reads the manifest of each log: with thousands of shards that takes minutes. A
+    shard without a readable snapshot has nothing to move: its own run says what is wrong with it.
     """
-    return in_parallel(lambda shard: _weigh(store, shard), shards, parallel)
+    return in_parallel(lambda shard: _load(store, shard), shards, parallel)
 
 
-def soonest_end(weighed: Sequence[Weighed]) -> list[str]:
-    """Pure: the order that ends an incident soonest. Equal ones by name, so that two calls agree."""
-    return [one.shard for one in sorted(weighed, key=lambda one: (one.tier, -one.bytes, one.shard))]
+def in_turn(shards: Sequence[Load], speeds: Speeds) -> list[str]:
+    """Pure: the names in the order that ends an incident soonest."""
+    return soonest_end(zip(shards, estimate_all(shards, speeds), strict=True))
 
 
-def _weigh(store: Store, shard: Shard) -> Weighed:
-    keys = [o.key for o in store.list(layout.snapshots(shard.name)) if layout.is_snapshot_manifest(o.key)]
-    size = _size(store, keys[-1]) if keys else 0
-    return Weighed(shard=shard.name, tier=shard.tier, bytes=size)
+def _load(store: Store, shard: Shard) -> Load:
+    manifests = [o for o in store.list(layout.snapshots(shard.name)) if layout.is_snapshot_manifest(o.key)]
+    newest = _read(store, manifests[-1].key) if manifests else None
+    logs = _logs_after(store, shard.name, manifests[-1]) if newest else []
+    return Load(
+        shard=shard.name, tier=shard.tier, host=shard.source.host, hardware=shard.source.hardware,
+        network=shard.source.network, stored_bytes=newest.stored_bytes if newest else 0,
+        data_bytes=newest.data_bytes if newest else 0,
+        # As they lie in the store, so less than they are; of every shard alike.
+        log_bytes=sum(log.size for log in logs), segments=len(logs),
+        databases=len(newest.databases) if newest else 0, replicas=len(shard.replicas),
+    )  # fmt: skip
 
 
-def _size(store: Store, key: str) -> int:
+def _logs_after(store: Store, shard: str, manifest: StoredObject) -> list[StoredObject]:
+    listed = store.list(layout.segments(shard))
+    return [o for o in listed if o.key.endswith(".zst") and o.modified >= manifest.modified]
+
+
+def _read(store: Store, key: str) -> SnapshotManifest | None:
     try:
-        return SnapshotManifest.model_validate_json(store.get(key)).data_bytes
-    except (StoreError, ValueError) as error:
-        if isinstance(error, StoreError) and error.retryable:
-            raise
-        return 0
+        return SnapshotManifest.model_validate_json(store.get(key))
+    except (ObjectMissing, ValidationError):
+        return None

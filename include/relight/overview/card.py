@@ -24,8 +24,9 @@ class Card(Value):
     snapshot_at: datetime | None = None
     stored_bytes: int = 0
     data_bytes: int = 0
+    databases: int = 0
     log_bytes: int = 0
-    """What is to be replayed on top of the newest full backup."""
+    """What is to be replayed on top of the newest full backup: an estimate, see :mod:`relight.overview.holdings`."""
     segments: int = 0
     last_commit: datetime | None = None
     """The newest commit that the store holds: what came after it would be lost."""
@@ -36,12 +37,24 @@ class Card(Value):
     proof_seconds: float | None = None
     """How long that restore took."""
     last_rehearsal: Literal["done", "failed", ""] = ""
+    rehearsal_problem: str = ""
+    """Why it failed."""
+    rehearsable: bool = False
+    """Whether it has a scratch server."""
     forecast: Span | None = None
+    """How long a restore to the newest point would take now, until the shard takes writes again."""
+    forecast_fresh: Span | None = None
+    """The same right after a new full backup: with no log to replay."""
     objective_seconds: float | None = None
     epoch: int | None = None
     """Of the last promotion."""
     warnings: tuple[str, ...] = ()
     """What needs attention, in words, the worst first; the command that helps stands in it."""
+
+    def data_loss_seconds(self, now: datetime) -> float | None:
+        """What would be lost at most: the age of the newest commit in the store. None if there is nothing. A shard
+        that takes no writes has nothing newer, and loses nothing."""
+        return None if self.last_commit is None else max(0.0, (now - self.last_commit).total_seconds())
 
 
 class Overview(Value):

@@ -13,7 +13,6 @@ an error that says why and names the nearest point that can.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -67,7 +66,7 @@ def _of_history(catalog: Catalog, candidates: list[CatalogSnapshot], within: Gti
     """Without snapshots that hold what was left behind: by a failover, or by a restore to an earlier point."""
     if within is None:
         return candidates
-    left_behind = functools.reduce(GtidSet.__or__, (segment.gtids for segment in catalog.segments)) - within
+    left_behind = GtidSet.union(segment.gtids for segment in catalog.segments) - within
     found = [snapshot for snapshot in candidates if not snapshot.reference.gtids & left_behind]
     if found:
         return found
@@ -134,7 +133,7 @@ def _without(skip: GtidSet, intact: list[CatalogSnapshot]) -> list[CatalogSnapsh
 def _leaving_out(skip: GtidSet, plan: Plan) -> Plan:
     if not skip:
         return plan
-    taken = functools.reduce(GtidSet.__or__, (planned.take for planned in plan.segments), GtidSet())
+    taken = GtidSet.union(planned.take for planned in plan.segments)
     if unknown := skip - taken:
         raise TargetError(
             "a transaction cannot be left out", on=str(unknown), why="no log on the way to the target holds it",
@@ -195,7 +194,7 @@ def _plan(catalog: Catalog, target: Target, now: datetime, found: Route, reserve
         PlannedSegment(number=i, segment=link.segment, take=link.take, last=found.cut and i == len(links) - 1)
         for i, link in enumerate(links)
     )
-    end = None if found.cut else functools.reduce(GtidSet.__or__, (link.take for link in links), snapshot.gtids)
+    end = None if found.cut else GtidSet.union([snapshot.gtids, *(link.take for link in links)])
     damaged = (
         f"snapshot {other.reference.id} was passed over: {damage(other)}" for other in catalog.snapshots
         if other.missing and other.reference.taken_at > snapshot.taken_at

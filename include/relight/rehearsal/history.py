@@ -107,6 +107,18 @@ def load_history(store: Store, fleet: Fleet, shards: Iterable[str] | None = None
     return in_parallel(load, [shard.name for shard in fleet.shards if shard.name in wanted], fleet.store.parallel)
 
 
+def recent(store: Store, shard: str) -> list[RehearsalRecord]:
+    """The last rehearsals of one shard, newest first, back to the last that proved something: mostly one is read."""
+    keys = [entry.key for entry in store.list(layout.rehearsals(shard))]
+    found: list[RehearsalRecord] = []
+    records = (RehearsalRecord.model_validate_json(store.get(key)) for key in keys[: -_MOST_READ - 1 : -1])
+    for record in _last_of_each_run(records):
+        found.append(record)
+        if record.proved:
+            break
+    return found
+
+
 def _last_of_each_run(newest_first: Iterable[RehearsalRecord]) -> Iterator[RehearsalRecord]:
     seen: set[str] = set()
     for record in newest_first:

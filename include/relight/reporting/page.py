@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jinja2
+from pydantic import ValidationError
 
 from relight.backups.manifest import Value
 from relight.rehearsal.history import ShardHistory, coverage
@@ -17,7 +18,7 @@ from relight.store.base import Store
 
 WITHIN_DAYS: Final = 30.0
 """A shard whose proof is older counts as not proved."""
-_TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
@@ -26,26 +27,40 @@ def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
     :param fleet: what rehearsals have proved of each shard, for the page of a rehearsal.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
-        report=report,
-        totals=report.totals_per_step(),
-        bars=_bars(report.steps),
-        checks=report.checks_in_sum(),
-        lanes=_lane_speeds(report.steps),
-        restoring=elapsed(report.steps, RESTORING),
-        proving=elapsed(report.steps, PROVING),
-        fleet=fleet,
-        coverage=coverage(fleet, report.written_at, WITHIN_DAYS),
+        fleet=fleet, coverage=coverage(fleet, report.written_at, WITHIN_DAYS), **values_of(report)
     )
+
+
+def values_of(report: Report) -> dict[str, Any]:
+    """What the parts of a report are made from."""
+    return {
+        "report": report, "totals": report.totals_per_step(), "bars": _bars(report.steps),
+        "checks": report.checks_in_sum(), "lanes": _lane_speeds(report.steps),
+        "restoring": elapsed(report.steps, RESTORING), "proving": elapsed(report.steps, PROVING),
+    }  # fmt: skip
 
 
 def newest_page(store: Store, run: Run) -> str | None:
     """The last report page that a run has left in the store; None: none yet."""
-    pages = [entry.key for entry in store.list(f"{run.folder_key}/report-") if entry.key.endswith(".html")]
-    return store.get(pages[-1]).decode("utf-8") if pages else None
+    return _newest(store, run, ".html")
+
+
+def newest_report(store: Store, run: Run) -> Report | None:
+    """The last report that a run has left in the store; None: none yet, or one of another version."""
+    found = _newest(store, run, ".json")
+    try:
+        return Report.model_validate_json(found) if found else None
+    except ValidationError:
+        return None
+
+
+def _newest(store: Store, run: Run, ending: str) -> str | None:
+    keys = [entry.key for entry in store.list(f"{run.folder_key}/report-") if entry.key.endswith(ending)]
+    return store.get(keys[-1]).decode("utf-8") if keys else None
 
 
 class _Bar(Value):

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from relight.backups.manifest import Value
 from relight.errors import RelightError
+from relight.fleet import Fleet
+from relight.forecast.loads import load_of_plan
+from relight.forecast.timing import Timing, timing_of
 from relight.planning.plan import Plan, load_plan
 from relight.rehearsal.history import RehearsalRecord
 from relight.run_files import (
@@ -112,6 +115,16 @@ def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
     """Failures that no later attempt at the same step has put right."""
     last: dict[tuple[str, str], StepRecord] = {(r.step, r.key): r for r in records}
     return tuple(f"{f'{r.step} {r.key}'.strip()}: {r.error}" for r in last.values() if r.outcome == "failed")
+
+
+def run_timing(report: Report, fleet: Fleet) -> Timing | None:
+    """Pure: what forecasts learn from the run; None where nothing was proved, since such a run has no speed."""
+    if report.plan is None or not report.certificate:
+        return None
+    run = report.run
+    databases = len({table.database for table in report.tables})
+    load = load_of_plan(report.plan, databases, run.shard_of(fleet), onto=run.server(fleet))
+    return timing_of(run, load, len(report.tables), report.steps, report.written_at)
 
 
 def rehearsal_record(report: Report) -> RehearsalRecord:

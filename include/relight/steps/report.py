@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from relight.backups.manifest import Value
+from relight.forecast.timing import keep_timing
 from relight.rehearsal.history import ShardHistory, keep, load_history
 from relight.reporting.page import render_page
-from relight.reporting.report import make_report, rehearsal_record
+from relight.reporting.report import make_report, rehearsal_record, run_timing
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -33,6 +34,8 @@ def write_report(site: Site, run: Run) -> ReportSummary:
     if run.mode == "rehearse":
         keep(site.store, rehearsal_record(report))
         fleet = load_history(site.store, site.fleet)
+    if timing := run_timing(report, site.fleet):
+        keep_timing(site.store, timing)
     page = render_page(report, fleet)
     site.store.put(f"{run.folder_key}/{name}.json", report.model_dump_json(indent=1).encode("utf-8"))
     site.store.put(f"{run.folder_key}/{name}.html", page.encode("utf-8"))

@@ -1,0 +1,96 @@
+"""Look at every shard of the fleet: how far it is backed up, what is proved of it, what needs attention.
+
+It takes some eight requests to the store per shard, however many logs there are. What has to be replayed is estimated
+from sizes (see :mod:`relight.overview.holdings`); the plan is exact.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from relight.errors import StoreDenied, StoreError, StoreUnavailable
+from relight.fencing.epochs import load_epochs
+from relight.fleet import Shard
+from relight.overview.attention import Part, judged
+from relight.overview.card import Card, Overview
+from relight.overview.holdings import Concern, holdings
+from relight.rehearsal.history import recent
+from relight.site import Site
+from relight.store import layout
+from relight.store.base import Store
+from relight.store.parallel import in_parallel
+
+
+def look_over(site: Site, previous: Overview | None = None) -> Overview:
+    """The fleet now, shards side by side.
+
+    What cannot be read of one shard stands in its card, and hides no other.
+
+    :param previous: an earlier look, which saves reading the manifests of full backups that are still the newest.
+    :raises StoreUnavailable: (retryable) the store does not answer. StoreDenied: it refuses the credentials.
+    """
+    now, began = datetime.now(UTC), time.monotonic()
+    known = {card.shard: card for card in previous.cards} if previous else {}
+    cards = in_parallel(
+        lambda shard: _card(site, now, shard, known.get(shard.name)), site.fleet.shards, site.fleet.store.parallel
+    )
+    return Overview(fleet=site.fleet.fleet, at=now, seconds=round(time.monotonic() - began, 3), cards=tuple(cards))
+
+
+def _card(site: Site, now: datetime, shard: Shard, before: Card | None) -> Card:
+    tier, store = site.fleet.tier_of(shard), site.store
+    card = Card(
+        shard=shard.name, tier=shard.tier, health="unknown", rehearsable=shard.scratch is not None,
+        objective_seconds=60 * tier.objective_minutes if tier.objective_minutes else None,
+    )  # fmt: skip
+    concerns: list[Concern] = []
+    unseen: set[Part] = set()
+
+    def look(part: Part, at: Callable[[Card], tuple[Card, tuple[Concern, ...]]]) -> None:
+        nonlocal card
+        try:
+            card, found = at(card)
+            concerns.extend(found)
+        except (StoreError, ValidationError) as error:
+            _raise_if_away(store, error)
+            unseen.add(part)
+            concerns.append(Concern(health="unknown", text=f"its {part} cannot be looked at: {_short(error)}"))
+
+    look("backups", lambda card: holdings(store, card, before))
+    look("rehearsals", lambda card: (_rehearsed(store, card), ()))
+    look("epochs", lambda card: (card.model_copy(update={"epoch": _epoch(store, card.shard)}), ()))
+    return judged(card, tier, concerns, now, unseen)
+
+
+def _raise_if_away(store: Store, error: StoreError | ValidationError) -> None:
+    """Whether it is only this shard, or the store: then there is nothing to show."""
+    if isinstance(error, (StoreUnavailable, StoreDenied)):
+        next(iter(store.list(layout.TIMINGS)), None)
+
+
+def _short(error: StoreError | ValidationError) -> str:
+    if isinstance(error, StoreError):
+        return str(error)
+    return f"{error.title} cannot be read: {error.errors()[0]['msg']}"
+
+
+def _rehearsed(store: Store, card: Card) -> Card:
+    found = recent(store, card.shard)
+    last, proof = next(iter(found), None), next((one for one in found if one.proved), None)
+    return card.model_copy(update={
+        "last_rehearsal": last.outcome if last else "", "rehearsal_problem": last.problem if last else "",
+        "proved_at": proof.ended if proof else None, "proof_seconds": proof.restore_seconds if proof else None,
+    })  # fmt: skip
+
+
+def _epoch(store: Store, shard: str) -> int | None:
+    """The newest one in which a server was opened: mostly the last of all."""
+    for last in (1, 0):
+        for one in reversed(load_epochs(store, shard, last=last)):
+            if one.outcome is not None and one.outcome.kind == "opened":
+                return one.claim.epoch
+    return None

@@ -1,0 +1,90 @@
+"""Backups that nobody took: small objects, as the store would hold them of real ones."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from relight.backups.manifest import Part, SegmentManifest, SnapshotManifest
+from relight.fencing.epochs import Claim, claim, win
+from relight.gtid import GtidSet
+from relight.rehearsal.history import RehearsalRecord, keep
+from relight.store import layout
+from relight.store.base import Store
+
+SERVER = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+HOUR, DAY = 3600, 86400
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def snapshot(store: Store, shard: str, *, age: float, parts: int = 1, lost_parts: int = 0) -> SnapshotManifest:
+    """A full backup of 1,000 times the bytes that it really has; the last ``lost_parts`` of its parts are not there."""
+    taken_at = ago(age)
+    name = layout.snapshot_id(taken_at, SERVER)
+    made = []
+    for number in range(1, parts + 1):
+        key, content = layout.part(shard, name, number), b"part" * number
+        if number <= parts - lost_parts:
+            store.put(key, content)
+        made.append(Part(key=key, sha256="0" * 64, size=len(content), extents=()))
+    stored = sum(part.size for part in made)
+    manifest = SnapshotManifest(
+        id=name, shard=shard, server_uuid=SERVER, server_name=f"{shard}-b", mysql_version="9.7.4", taken_at=taken_at,
+        gtids=GtidSet.parse(f"{SERVER}:1-10"), databases=("a", "b", "c"), tables=(), files=(), directories=(),
+        parts=tuple(made), data_bytes=1000 * stored, stored_bytes=stored,
+    )  # fmt: skip
+    store.put(layout.snapshot_manifest(shard, name), manifest.model_dump_json().encode())
+    return manifest
+
+
+def segment(
+    store: Store, shard: str, number: int, *, commit_age: float, server: str = SERVER, stored: int = 100,
+    expansion: int = 50, lost: bool = False,
+) -> SegmentManifest:  # fmt: skip
+    """A log of ``stored`` bytes, ``expansion`` times as large unpacked. Shipped when this is called."""
+    file = f"binlog.{number:06d}"
+    key = layout.segment(shard, server, file, uuid.uuid5(uuid.NAMESPACE_OID, f"{shard} {file}").hex)
+    commit = ago(commit_age)
+    manifest = SegmentManifest(
+        key=key, shard=shard, server_uuid=server, file=file, previous_gtids=GtidSet.parse(f"{server}:1-{10 * number}"),
+        gtids=GtidSet.parse(f"{server}:{10 * number + 1}-{10 * number + 10}"), first_commit=commit, last_commit=commit,
+        transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256="0" * 64,
+        shipped_at=datetime.now(UTC),
+    )  # fmt: skip
+    if not lost:
+        store.put(key, b"l" * stored)
+    store.put(layout.segment_manifest(key), manifest.model_dump_json().encode())
+    return manifest
+
+
+def rehearsal(store: Store, shard: str, *, age: float, proved: bool = True, problem: str = "") -> RehearsalRecord:
+    """A rehearsal that ended so long ago, and proved something or failed."""
+    ended = ago(age)
+    record = RehearsalRecord(
+        shard=shard, run_id=f"r-{age:.0f}", target="latest", began=ended - timedelta(minutes=3), ended=ended,
+        outcome="failed" if problem or not proved else "done", problem=problem, certificate="a-key" if proved else "",
+        restore_seconds=170.0,
+    )  # fmt: skip
+    keep(store, record)
+    return record
+
+
+def promotion(store: Store, shard: str, *, opened: bool = True) -> None:
+    """A run has claimed the shard, and opened its server."""
+    claimed = claim(store, Claim(
+        shard=shard, epoch=0, run_id=uuid.uuid4().hex, server="s", host="h", port=1, machine="m", who="w", why="t",
+        at=datetime.now(UTC),
+    ))  # fmt: skip
+    if opened:
+        win(store, claimed, server_uuid=SERVER, who="w", why="t")
+
+
+def in_order(store: Store, shard: str) -> None:
+    """A shard of which nothing needs attention."""
+    snapshot(store, shard, age=6 * HOUR, parts=2)
+    segment(store, shard, 1, commit_age=120)
+    segment(store, shard, 2, commit_age=60)
+    rehearsal(store, shard, age=3 * DAY)

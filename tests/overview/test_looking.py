@@ -1,0 +1,216 @@
+"""A look at a fleet, on a real store: every warning, and that no shard hides another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relight.credentials import EnvironmentCredentials
+from relight.errors import StoreUnavailable
+from relight.fleet import Fleet, Shard, StoreSettings, Tier
+from relight.lab.ports import free_ports
+from relight.overview.card import Card, Overview
+from relight.overview.looking import look_over
+from relight.progress import Silent
+from relight.site import Site
+from relight.store import layout
+from relight.store.base import Store, StoredObject
+from relight.store.s3 import open_store
+from tests.airflow.fleets import fleet
+from tests.overview import made
+from tests.overview.made import DAY, HOUR
+
+Place = Callable[..., Site]
+
+
+@pytest.fixture
+def place(store_settings: StoreSettings, credentials: EnvironmentCredentials) -> Place:
+    """A function that makes the site of a fleet that nothing runs on: ``place("a", "b", tiers=..., scratch=False)``."""
+
+    def make(*names: str, tiers: tuple[Tier, ...] = (), scratch: bool = True, endpoint: str = "") -> Site:
+        shards: tuple[Shard, ...] = fleet(*names, scratch=scratch).shards
+        settings = store_settings.model_copy(update={"endpoint": endpoint} if endpoint else {})
+        known = Fleet(fleet="test", store=settings, shards=shards, tiers=tiers)
+        return Site(known, open_store(settings, credentials.login("store")), credentials, Silent())
+
+    return make
+
+
+def only(overview: Overview) -> Card:
+    (card,) = overview.cards
+    return card
+
+
+def test_a_shard_that_needs_nothing(place: Place) -> None:
+    site = place("a")
+    made.in_order(site.store, "a")
+    made.promotion(site.store, "a")
+    made.promotion(site.store, "a", opened=False)
+    card = only(look_over(site))
+    assert (card.health, card.warnings) == ("good", ())
+    assert (card.segments, card.log_bytes, card.databases) == (2, 2 * 100 * 50, 3)
+    assert (card.stored_bytes, card.data_bytes) == (12, 12000)
+    assert (card.proof_seconds, card.last_rehearsal, card.epoch) == (170.0, "done", 1)
+    assert 60 <= (card.data_loss_seconds(datetime.now(UTC)) or 0) < 120
+    assert card.shipped_at
+    assert datetime.now(UTC) - card.shipped_at < timedelta(minutes=1)
+
+
+def test_logs_from_before_the_full_backup_are_not_replayed(place: Place) -> None:
+    site = place("a")
+    made.segment(site.store, "a", 1, commit_age=2 * HOUR)
+    made.snapshot(site.store, "a", age=-2)
+    card = only(look_over(site))
+    assert (card.segments, card.log_bytes) == (0, 0)
+    assert card.last_commit == card.snapshot_at, "the full backup is newer"
+    assert card.shipped_at, "when a log was shipped last is known all the same"
+
+
+def test_the_newest_log_of_each_server_counts(place: Place) -> None:
+    site = place("a")
+    made.snapshot(site.store, "a", age=HOUR)
+    made.segment(site.store, "a", 9, commit_age=30, server="00000000-71ca-11e1-9e33-c80aa9429562")
+    made.segment(site.store, "a", 3, commit_age=300)
+    card = only(look_over(site))
+    assert (card.data_loss_seconds(datetime.now(UTC)) or 0) < 60
+    assert card.segments == 2
+
+
+@pytest.mark.parametrize(
+    ("making", "health", "words"),
+    [
+        pytest.param(lambda store: None, "bad", "take one now: relight backup full a", id="no full backup"),
+        pytest.param(lambda store: made.snapshot(store, "a", age=50 * HOUR), "warning",
+                     "the last full backup is 2 days 2 h old: take one now: relight backup full a", id="old"),
+        pytest.param(lambda store: made.snapshot(store, "a", age=3 * HOUR), "warning",
+                     "no logs shipped for 3 h: what was written since would be lost; if it is written to: "
+                     "relight backup logs a", id="silent"),
+        pytest.param(lambda store: made.in_order(store, "a") or made.segment(store, "a", 3, commit_age=1, lost=True),
+                     "bad", "logs that were shipped are gone, and a restore ends there: a/segments/", id="log gone"),
+        pytest.param(lambda store: made.snapshot(store, "a", age=HOUR), "warning", "never proved: relight rehearse a",
+                     id="never proved"),
+        pytest.param(lambda store: made.rehearsal(store, "a", age=40 * DAY), "bad",
+                     "last proved 40 days ago, promised is every 30 days: relight rehearse a", id="old proof"),
+        pytest.param(lambda store: [made.in_order(store, "a"), made.rehearsal(store, "a", age=DAY, proved=False,
+                     problem="judge: 2 checks failed")], "bad", "the last rehearsal failed: judge: 2 checks failed: "
+                     "find out why, then: relight rehearse a", id="failed rehearsal"),
+    ],
+)  # fmt: skip
+def test_what_needs_attention_is_said_with_the_command_that_helps(
+    place: Place, making: Callable[[Store], object], health: str, words: str
+) -> None:
+    site = place("a")
+    making(site.store)
+    card = only(look_over(site))
+    assert card.health == health
+    assert any(words in one for one in card.warnings), card.warnings
+
+
+def test_a_tier_says_how_old_a_proof_may_be(place: Place) -> None:
+    site = place("a", tiers=(Tier(tier=1, prove_every_days=2),))
+    made.in_order(site.store, "a")
+    assert only(look_over(site)).warnings == ("last proved 3 days ago, promised is every 2 days: relight rehearse a",)
+
+
+def test_a_shard_without_a_scratch_server_is_said_to_be_unproved(place: Place) -> None:
+    site = place("a", scratch=False)
+    made.in_order(site.store, "a")
+    card = only(look_over(site))
+    assert card.health == "warning"
+    assert "no scratch server" in card.warnings[0]
+
+
+def test_the_worst_is_said_first(place: Place) -> None:
+    site = place("a")
+    made.rehearsal(site.store, "a", age=40 * DAY)
+    card = only(look_over(site))
+    assert [one.split(":")[0] for one in card.warnings] == [
+        "no full backup", "last proved 40 days ago, promised is every 30 days",
+    ]  # fmt: skip
+
+
+def test_a_full_backup_whose_parts_are_gone_is_passed_over(place: Place) -> None:
+    site = place("a")
+    usable = made.snapshot(site.store, "a", age=9 * HOUR)
+    broken = made.snapshot(site.store, "a", age=HOUR, parts=3, lost_parts=1)
+    for card in (only(look_over(site)), only(look_over(site, look_over(site)))):
+        assert (card.snapshot, card.health) == (usable.id, "warning")
+        assert f"parts of the full backup {broken.id} are gone" in card.warnings
+
+
+def test_a_manifest_that_nobody_can_read_is_passed_over(place: Place) -> None:
+    site = place("a")
+    usable = made.snapshot(site.store, "a", age=9 * HOUR)
+    site.store.put(layout.snapshot_manifest("a", "29991122T190211Z-1a2b3c4d"), b"{}")
+    card = only(look_over(site))
+    assert (card.snapshot, card.health) == (usable.id, "warning")
+    assert any("the manifest of the full backup 29991122T190211Z-1a2b3c4d cannot be read" in w for w in card.warnings)
+
+
+def test_a_shard_that_cannot_be_looked_at_hides_no_other_and_nothing_is_concluded(place: Place) -> None:
+    site = place("a", "b", "c")
+    for name in ("a", "c"):
+        made.in_order(site.store, name)
+    made.snapshot(site.store, "b", age=HOUR / 2)
+    site.store.put(layout.rehearsal("b", made.ago(60), "r"), b"not a record")
+    cards = look_over(site).cards
+    assert [card.health for card in cards] == ["good", "unknown", "good"]
+    (only_warning,) = cards[1].warnings
+    assert "its rehearsals cannot be looked at" in only_warning
+    assert cards[1].snapshot, "what can be seen is shown"
+
+
+def test_a_store_that_is_away_is_no_matter_of_one_shard(place: Place) -> None:
+    with pytest.raises(StoreUnavailable):
+        look_over(place("a", "b", endpoint=f"http://127.0.0.1:{free_ports(1)[0]}"))
+
+
+@dataclasses.dataclass
+class Asked:
+    """A store that counts what it is asked for. One shard of it can be away."""
+
+    store: Store
+    away: str = "-"
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        self._ask(prefix)
+        return self.store.list(prefix)
+
+    def get(self, key: str) -> bytes:
+        self._ask(key)
+        return self.store.get(key)
+
+    def _ask(self, key: str) -> None:
+        if key.startswith(self.away):
+            raise StoreUnavailable("the store could not do it now", on=key)
+        self.asked.append(key)
+
+
+def through(site: Site, **settings: str) -> tuple[Site, list[str]]:
+    counting = Asked(site.store, **settings)
+    return dataclasses.replace(site, store=counting), counting.asked  # type: ignore[arg-type] -- it only reads
+
+
+def test_a_request_that_failed_for_one_shard_is_a_matter_of_that_shard(place: Place) -> None:
+    site = place("a", "b")
+    made.in_order(site.store, "a")
+    broken, _ = through(site, away="b/")
+    assert [card.health for card in look_over(broken).cards] == ["good", "unknown"]
+
+
+def test_the_number_of_requests_does_not_grow_with_the_number_of_logs(place: Place) -> None:
+    site = place("a")
+    made.in_order(site.store, "a")
+    first, asked = through(site)
+    seen = look_over(first)
+    few = len(asked)
+    for number in range(3, 30):
+        made.segment(site.store, "a", number, commit_age=1)
+    again, asked = through(site)
+    assert only(look_over(again, seen)).segments == 29
+    assert len(asked) == few - 1 <= 7, asked
+    assert not any("manifest.json" in key for key in asked), "an earlier look knows the full backup"
