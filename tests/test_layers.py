@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "backups", "server"},
     # Airflow, from outside.
-    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning"},
+    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning", "incident"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "promotion": {"errors", "fleet", "site", "server", "fencing"},

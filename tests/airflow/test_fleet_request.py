@@ -23,9 +23,8 @@ def read(*, of: Any = fleet("shop-1", "shop-2"), **params: Any) -> Any:  # noqa:
 def test_each_shard_s_run_is_asked_what_was_asked_of_all() -> None:
     from relight_airflow.request import read_request
 
-    asked = read(
-        pattern="*", target_kind="time", target_value="2026-11-22T19:00:00Z", approved_by="Ann", approval_reason="seen"
-    )
+    approval = {"approved_by": "Ann", "approval_reason": "seen"}
+    asked = read(pattern="*", target_kind="time", target_value="2026-11-22T19:00:00Z", **approval)
     conf = asked.conf("shop-2", "manual__1")
     assert (asked.incident, conf["fleet_run"]) == ("INC-7", "manual__1")
     run = read_request(fleet("shop-1", "shop-2"), run_id="r", params=conf)
