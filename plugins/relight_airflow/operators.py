@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Any
@@ -15,8 +16,8 @@ from relight.backups.manifest import Value
 from relight.errors import FleetError, LaneBlocked, RelightError
 from relight.rehearsal.history import sabotages_for
 from relight.sabotage import Sabotage
-from relight.site import Run
-from relight_airflow import claim, incidents, request, work
+from relight.site import Run, Site
+from relight_airflow import claim, incidents, metrics, promises, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.notify import notify
 from relight_airflow.place import fleet, open_site
@@ -149,7 +150,10 @@ class StepOperator(RelightOperator):
         with plain_errors(self.log):
             site = open_site(self.log)
             claim.check(ti, run.server(site.fleet).name)
-            result = self._call(resolve_name(self.step), site, run)
+            step = resolve_name(self.step)
+            result = self._call(step, site, run)
+            metrics.after_step(step, site.fleet, run, result)
+            promises.after_step(step, site, run, context, self.log)
             if self.fan_out is None:
                 return result
             ti.xcom_push(key="summary", value=result)
@@ -286,6 +290,7 @@ class ShardOperator(RelightOperator):
                     failed[shard] = error
                     self.log.warning("%s: %s", shard, error.with_hint())
                     continue
+                metrics.after_shard(step, site.fleet, shard, done[shard])
                 if len(self.keys) > 1:
                     memory.set("done", done)
             if failed:
@@ -293,6 +298,21 @@ class ShardOperator(RelightOperator):
                 raise next((error for error in failed.values() if error.retryable), next(iter(failed.values())))
             memory.delete("done")  # so that clearing the task does it all again
         return [done[shard] for shard in self.keys]
+
+
+class OverviewOperator(RelightOperator):
+    """Looks at every shard, keeps what was seen, and sends it as metrics."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """How many shards there are, by their health."""
+        # Imported here, since every task imports this module and most are not about the whole fleet.
+        from relight.overview.metrics import of_overview
+        from relight.steps.overview import overview_fleet
+
+        with plain_errors(self.log):
+            seen = overview_fleet(open_site(self.log))
+        metrics.emit(of_overview(seen, seen.at))
+        return {"shards": len(seen.cards), "seconds": seen.seconds, **Counter(card.health for card in seen.cards)}
 
 
 class WatcherOperator(BaseOperator):

@@ -19,6 +19,7 @@ from relight_airflow.operators import (
     CHECK,
     CheckOperator,
     DatabasesOperator,
+    OverviewOperator,
     PutOffOperator,
     ReplayOperator,
     ShardOperator,
@@ -101,6 +102,11 @@ def turn_tasks() -> None:
         task_id="rehearse", trigger_dag_id="rehearse", map_index_template="{{ task.conf['shard'] }}"
     )
     each.expand(conf=turn.output)
+
+
+def overview_tasks() -> None:
+    """Add the task that looks at the whole fleet to the current DAG."""
+    OverviewOperator(task_id="look")
 
 
 def shard_tasks(task_id: str, step: str) -> None:

@@ -15,7 +15,8 @@ from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
 DAG_IDS = {
-    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs",
+    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "fleet_overview", "backup_full",
+    "backup_binlogs",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from relight.cli import (
     rehearsals,
     via_airflow,
 )
+from relight.cli import fleet as fleet_view
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -47,6 +48,7 @@ app.add_typer(lab.app, name="lab")
 app.add_typer(quarantine.app, name="quarantine")
 lab.app.command("demo")(demo.demo)
 app.command("guard")(guard.guard)
+app.command("fleet")(fleet_view.fleet_)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
 app.command("forecast")(forecast.forecast)
