@@ -17,18 +17,22 @@ Speed = Literal["seconds", "low", "high"]
 
 KINDS: tuple[Kind, ...] = ("restores", "hosts", "store", "networks", "workers")
 
+LAST_BEFORE_OPEN = 3
+"""The step of the stages at whose end a shard takes writes."""
+
 _PREPARING = ("salvage", "plan", "guard", "lanes", BETWEEN)
 _PROVING = ("validate", "judge", "certify", "promote")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shards in the order of their turn, and what limits them. ``workers`` and each limit: None is no limit."""
+    """Shards in the order of their turn, and what limits them."""
 
     shards: tuple[tuple[Stage, ...], ...]
     loads: tuple[Load, ...]
     resources: tuple[Resource, ...]
     at_once: int | None
+    """So many shards at the same time; a shard keeps its place until its replicas are there. None: no limit."""
 
     @classmethod
     def of(
@@ -85,12 +89,9 @@ class Case:
 def _alone(stages: Sequence[Stage]) -> float:
     steps: dict[int, float] = {}
     for stage in stages:
-        if stage.step <= _LAST_BEFORE_OPEN:
+        if stage.step <= LAST_BEFORE_OPEN:
             steps[stage.step] = max(steps.get(stage.step, 0.0), stage.seconds)
     return sum(steps.values())
-
-
-_LAST_BEFORE_OPEN = 3
 
 
 def _resources(loads: Sequence[Load], limits: Limits, workers: int | None) -> Iterator[Resource]:
@@ -109,6 +110,6 @@ def _stages(load: Load, forecast: Forecast, number: dict[tuple[Kind, str], int],
     yield Stage(1, spans["restore"], (host, store, worker))
     yield Stage(2, spans["split"], (host, store, worker))
     yield Stage(2, spans["replay"], (host, worker))
-    yield Stage(_LAST_BEFORE_OPEN, sum(spans.get(step, 0.0) for step in _PROVING), (host, worker), opens=True)
+    yield Stage(LAST_BEFORE_OPEN, sum(spans.get(step, 0.0) for step in _PROVING), (host, worker), opens=True)
     if load.replicas:
-        yield Stage(_LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))
+        yield Stage(LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))
