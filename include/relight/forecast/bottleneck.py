@@ -58,11 +58,23 @@ def _bottleneck(case: Case, without: Mapping[Kind, Case]) -> Bottleneck:
         why = f"{_WORDS[best]}: without that limit the last shard would be back after {duration(seconds)}"
         return Bottleneck(kind=best, why=f"{why} instead of {duration(case.last)}", without_seconds=seconds)
     if least < _WORTH_NAMING * case.last:
-        together = "; ".join(_WORDS[kind] for kind in without)
-        return Bottleneck(kind="several", why=f"only together: {together}", without_seconds=least)
+        return _several(case)
     name = case.loads[case.longest].shard
     why = f"{name} alone takes {duration(least)}, whatever the limits are"
     return Bottleneck(kind="largest", why=why, without_seconds=least)
+
+
+def _several(case: Case) -> Bottleneck:
+    """Limits of which each one hides the next: all are taken away that tasks wait for, until that helps."""
+    kinds: list[Kind] = []
+    rest = case
+    while rest.last >= _WORTH_NAMING * case.last and (waited := rest.held_up_by()):
+        kinds += waited
+        for kind in waited:
+            rest = rest.without(kind)
+    together = "; and ".join(_WORDS[kind] for kind in kinds)
+    why = f"only together: {together}. Without them the last shard would be back after {duration(rest.last)}"
+    return Bottleneck(kind="several", why=f"{why} instead of {duration(case.last)}", without_seconds=rest.last)
 
 
 def _halving(case: Case, unlimited: Case) -> Halving:
