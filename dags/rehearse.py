@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import sabotage_param, shard_param, target_params
-from relight_airflow.steps import DEFAULTS, restore_tasks
+from relight_airflow.request import rehearsals_at_once, sabotage_param, shard_param, target_params
+from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
 with DAG(
     "rehearse",
@@ -28,7 +28,8 @@ with DAG(
     default_args=DEFAULTS,
     params={"shard": shard_param(), **target_params(), "sabotage": sabotage_param()},
     tags=["relight", "rehearsal"],
-    max_active_runs=1,
+    max_active_runs=rehearsals_at_once(),
     max_active_tasks=64,
+    **TOLD,
 ):
     restore_tasks(only_rehearse=True)

@@ -1,12 +1,16 @@
 """
 # Rehearsals in turn
 
-Every night the shards with the oldest proof are rehearsed: each gets a run of DAG `rehearse`, which also breaks
-something on purpose, another thing each time. A shard whose last rehearsal failed waits until the others had their
-turn: it is an incident by itself, and must not keep the rest of the fleet from being rehearsed.
+Every night the shards whose proof gets too old first are rehearsed: each gets a run of DAG `rehearse`, which also
+breaks something on purpose, another thing each time. A shard whose last rehearsal failed comes after the others: it is
+an incident by itself, and must not keep the rest of the fleet from being rehearsed.
 
-**How many:** as parameter `shards` says. A fleet of 300 shards is proved once a month with 10 a night, if the scratch
-servers are fast enough: `relight rehearsals` shows the coverage and how long each took.
+**How many:** as many as keep every shard's proof as young as its tier promises (`tiers[].prove_every_days` in the
+fleet file), an even share each night. The log of task `turn` says how many that is, which promises are broken, and
+whether a night is too short. Parameter `shards` overrides it. At most `limits.rehearsals` go on at the same time.
+
+**During an incident nothing is rehearsed:** while a run of DAG `restore` or `restore_fleet` goes on, task `turn` is
+skipped, and so is the first task of rehearsals that were queued. They have their turn the next night.
 
 **If it fails:** no shard has a scratch server, or the store does not answer. Rehearsals that were begun go on.
 """

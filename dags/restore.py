@@ -23,7 +23,8 @@ not included: just before a `DROP TABLE`); `position` (of a binary log file, as 
 | `validate`, `judge` | the data are not what the logs say: the server stays closed; the report has the table |
 | `approve` | it waits for a person, as something is inconclusive: read its list, answer within two days |
 | `certify` | there is no key to sign with: create the Connection `relight_certificate` |
-| `promote` | the server stays closed: its log says what is in the way |
+| `prepare`, `promote` | the server stays closed: its log says what is in the way |
+| `first_replicas` | the shard waits for this replica, closed: put it right and clear it |
 | `announce` | the shard is open and takes writes; applications were not told everywhere. Its log says where. Clear it |
 | `replicas` | the shard is open and takes writes; only this replica is missing. Clear it |
 | `watcher` | it fails when any other task did; look there |
@@ -36,8 +37,18 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from relight_airflow.request import approval_params, mode_param, salvage_param, shard_param, skip_param, target_params
-from relight_airflow.steps import DEFAULTS, restore_tasks
+from relight_airflow.request import (
+    FLEET_RUN,
+    approval_params,
+    fleet_run_param,
+    mode_param,
+    most_restores,
+    salvage_param,
+    shard_param,
+    skip_param,
+    target_params,
+)
+from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
 with DAG(
     "restore",
@@ -52,9 +63,11 @@ with DAG(
         "skip_gtids": skip_param(),
         "salvage": salvage_param(),
         **approval_params(),
+        FLEET_RUN: fleet_run_param(),
     },
     tags=["relight", "restore"],
-    max_active_runs=16,
+    max_active_runs=most_restores(),
     max_active_tasks=64,
+    **TOLD,
 ):
     restore_tasks()

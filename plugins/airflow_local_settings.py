@@ -1,4 +1,4 @@
-"""Cluster policy: each task instance goes to the queue of the machine that it touches.
+"""Cluster policy: each task instance goes to queue and pool of the machine that it touches.
 
 Airflow imports this module by its name, since the plugins folder is on ``sys.path``. An
 installation that has an ``airflow_local_settings.py`` of its own imports the function there.
@@ -10,10 +10,13 @@ from typing import Any
 
 
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
-    """Set the queue, where the fleet file names one for the task's server."""
+    """Set the queue, where the fleet file names one for the task's server, and the pool when many are restored."""
     # Imported here because every Airflow process loads this module and only the scheduler calls it.
-    from relight_airflow.routing import queue_of
+    from relight_airflow.routing import pool_of, queue_of
 
     queue = queue_of(task_instance, dag_run)
     if queue is not None:
         task_instance.queue = queue
+    pool = pool_of(task_instance, dag_run)
+    if pool is not None:
+        task_instance.pool = pool

@@ -17,7 +17,7 @@ KINDS = sorted(
     key=lambda kind: kind.__name__,
 )
 
-RETRYABLE = {"StoreUnavailable", "ServerUnreachable", "LaneBlocked", "AnnounceUnavailable"}
+RETRYABLE = {"StoreUnavailable", "ServerUnreachable", "LaneBlocked", "AnnounceUnavailable", "AirflowUnavailable"}
 """Only what can pass by itself. A corrupt backup stays corrupt however often it is read."""
 
 

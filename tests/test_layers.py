@@ -42,13 +42,17 @@ ALLOWED: dict[str, set[str]] = {
     "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "backups", "server"},
+    # Airflow, from outside.
+    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
+    "promotion": {"errors", "fleet", "site", "server", "fencing"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
     "reporting": {"errors", "fleet", "forecast", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
     "overview": {"backups", "forecast"},
+    "incident": {"errors", "fleet", "site", "backups", "planning", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},
@@ -56,9 +60,9 @@ ALLOWED: dict[str, set[str]] = {
     "steps": {"errors", "gtid", "fleet", "credentials", "site", "run_files", "splitting", "unpacking", "salvaging", "checks",
               "step_records", "reporting", "fencing", "forecast",
               "backups", "planning", "store", "server", "guard", "lane", "sabotage", "rehearsal",
-              "certificate", "proof", "announcing"},
+              "certificate", "proof", "promotion", "announcing"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
-    "recover": {"errors", "site", "steps"},
+    "recover": {"errors", "fleet", "site", "steps"},
     # Apart.
     "bench": {"errors", "gtid", "fleet", "credentials", "run_files", "backups", "lane", "server", "lab", "planning", "forecast",
               "store"},

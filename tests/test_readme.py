@@ -168,12 +168,13 @@ def test_every_api_call_names_a_dag_and_parameters_that_exist(words: list[str]) 
     source = dag.read_text(encoding="utf-8")
     source += (PROJECT / "plugins" / "relight_airflow" / "request.py").read_text(encoding="utf-8")
     source += (PROJECT / "plugins" / "relight_airflow" / "steps.py").read_text(encoding="utf-8")
+    source += (PROJECT / "plugins" / "relight_airflow" / "fleet_request.py").read_text(encoding="utf-8")
     bodies = [json.loads(word) for flag, word in pairwise(words) if flag == "--json"]
     for body in bodies:
         assert all(f'"{name}"' in source for name in body.get("conf", {}))
         assert all(f'"{task}"' in source for task in body.get("task_ids", []))
         if "conf" in body:
-            assert "shard" in body["conf"], "without it the tasks go to the default queue"
+            assert {"shard", "incident"} & set(body["conf"]), "without it the tasks go to the default queue"
             assert "logical_date" in body, "Airflow refuses a body without it"
 
 

@@ -28,6 +28,7 @@ from relight.steps.certify import certify
 from relight.steps.judge import judge
 from relight.steps.lanes import plan_lanes
 from relight.steps.plan import plan_run
+from relight.steps.prepare import prepare
 from relight.steps.promote import promote
 from relight.steps.replay import replay_group
 from relight.steps.restore import restore_snapshot
@@ -172,8 +173,9 @@ def test_a_rehearsal_proves_the_backups_and_leaves_nothing_behind(servers: Serve
 
 def test_a_rehearsal_is_never_promoted(lost: Lost) -> None:
     recover(lost.site, lost.run(mode="rehearse"))
-    with pytest.raises(PromotionRefused, match="rehearsal"):
-        promote(lost.site, lost.run(mode="rehearse"))
+    for step in (prepare, promote):
+        with pytest.raises(PromotionRefused, match="rehearsal"):
+            step(lost.site, lost.run(mode="rehearse"))
 
 
 def test_a_living_target_is_refused_and_nothing_of_it_changes(servers: Servers, lost: Lost) -> None:
@@ -204,7 +206,7 @@ def test_missing_rows_are_found_and_the_server_stays_closed(servers: Servers, lo
     with pytest.raises(ValidationFailed, match=r"a\.heap: -1 rows.* \(expected 100, counted 99\)"):
         judge(lost.site, run)
     with pytest.raises(PromotionRefused, match="not validated"):
-        promote(lost.site, run)
+        prepare(lost.site, run)
     with servers.connect(lost.source) as session:
         assert session.value("SELECT @@GLOBAL.offline_mode") == 1
     bad = [v for v in load_verdicts(run.folder(lost.site.fleet)) if v.verdict == "mismatch"]
@@ -225,7 +227,7 @@ def test_a_value_that_is_not_what_the_log_says_keeps_the_server_closed(servers: 
     with pytest.raises(CertificateRefused, match="there is nothing to certify"):
         certify(lost.site, run)
     with pytest.raises(CertificateRefused, match="no certificate"):
-        promote(lost.site, run)
+        prepare(lost.site, run)
 
 
 def test_an_account_that_was_given_more_rights_is_found(servers: Servers, lost: Lost) -> None:
@@ -301,10 +303,11 @@ def test_a_server_is_promoted_with_the_certificate_of_exactly_this_server_and_pl
     for why, file in bad.items():
         path.write_text(file)
         with pytest.raises(CertificateRefused, match=why):
-            promote(lost.site, run)
+            prepare(lost.site, run)
         with servers.connect(lost.source) as session:
             assert session.value("SELECT @@GLOBAL.offline_mode") == 1
     path.write_text(good)
+    prepare(lost.site, run)
     promote(lost.site, run)
     with servers.connect(lost.source) as session:
         assert session.value("SELECT @@GLOBAL.offline_mode") == 0
@@ -369,6 +372,7 @@ def test_run_again_after_it_is_done_nothing_changes(servers: Servers, lost: Lost
         session.run("INSERT INTO b.mark VALUES (100)")
     assert judge(lost.site, lost.run()).verdict == "match"
     assert not validate_database(lost.site, lost.run(), "b").mismatches
+    prepare(lost.site, lost.run())
     promote(lost.site, lost.run())
     with servers.connect(lost.source) as session:
         assert session.value("SELECT COUNT(*) FROM b.mark WHERE id = 100") == 1

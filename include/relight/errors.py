@@ -40,6 +40,10 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- ClaimRefused      another run has the shard, or somebody has taken it away from this one
     |-- AnnounceFailed        applications were not told where the shard is, or that it is closed
     |   `-- AnnounceUnavailable (retryable) who should be told does not answer, or not now
+    |-- AirflowError          Airflow's API, as it is seen from outside
+    |   |-- AirflowUnavailable (retryable) it does not answer, or has broken
+    |   |-- AirflowRefused    it does not know what is asked for, or this account may not
+    |   `-- AirflowConflict   there is one of that name already
     `-- LabError              the lab cannot be set up, started or stopped
 """
 
@@ -228,6 +232,24 @@ class AnnounceUnavailable(AnnounceFailed):
     """Who should be told does not answer, or not now."""
 
     retryable = True
+
+
+class AirflowError(RelightError):
+    """Something about Airflow's API, as it is seen from outside."""
+
+
+class AirflowUnavailable(AirflowError):
+    """Airflow does not answer, or has broken over the answer."""
+
+    retryable = True
+
+
+class AirflowRefused(AirflowError):
+    """Airflow does not know what is asked for, or this account may not ask for it."""
+
+
+class AirflowConflict(AirflowError):
+    """There is one of that name already."""
 
 
 class LabError(RelightError):

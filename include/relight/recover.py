@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from relight.errors import LaneBlocked, RelightError
+from relight.fleet import Server
 from relight.site import Run, Site
 from relight.steps.announce import announce
 from relight.steps.certify import certify
@@ -19,6 +20,7 @@ from relight.steps.inspect_target import inspect_target
 from relight.steps.judge import judge
 from relight.steps.lanes import LanesSummary, plan_lanes
 from relight.steps.plan import plan_run
+from relight.steps.prepare import prepare
 from relight.steps.promote import promote
 from relight.steps.replay import ReplaySummary, replay_group
 from relight.steps.replicas import rebuild_replica
@@ -44,14 +46,16 @@ STEPS = (
     judge,
     certify,
     drill,
+    prepare,
+    rebuild_replica,
     promote,
     announce,
     rebuild_replica,
     tear_down,
     write_report,
 )
-"""The steps in their order; ``salvage``, ``promote``, ``announce`` and ``rebuild_replica`` only to promote, ``drill``
-and ``tear_down`` only to rehearse."""
+"""The steps in their order; ``salvage``, and those from ``prepare`` to the last ``rebuild_replica``, only to promote,
+``drill`` and ``tear_down`` only to rehearse. Replicas that the fleet file wants first come before ``promote``."""
 
 
 def recover(site: Site, run: Run, *, workers: int = 4) -> ReportSummary:
@@ -93,13 +97,19 @@ def _rebuild(site: Site, run: Run, workers: int) -> None:
 
 def _back_into_service(site: Site, run: Run, workers: int) -> None:
     """From a proved server to a shard that takes writes and has its replicas."""
+    shard = run.shard_of(site.fleet)
+    prepare(site, run)
+    _replicas(site, run, workers, site.fleet.first_replicas(shard))
     promote(site, run)
-    replicas = [replica.name for replica in run.shard_of(site.fleet).replicas]
     with ThreadPoolExecutor(1) as beside:
         # That somebody cannot be told makes no replica wait.
         announcing = beside.submit(announce, site, run)
-        _side_by_side(workers, lambda name: rebuild_replica(site, run, name), replicas)
+        _replicas(site, run, workers, site.fleet.later_replicas(shard))
     announcing.result()
+
+
+def _replicas(site: Site, run: Run, workers: int, replicas: tuple[Server, ...]) -> None:
+    _side_by_side(workers, lambda replica: rebuild_replica(site, run, replica.name), replicas)
 
 
 def _split(site: Site, run: Run, segments: int, workers: int) -> None:

@@ -15,6 +15,8 @@ from relight.errors import PlanError, ValidationFailed
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
+DATABASES_SHOWN = 100
+
 
 class TableVerdict(Value):
     """One table: what it must hold, what it holds, and what follows from that."""
@@ -47,6 +49,21 @@ class CheckResult(Value):
     seconds: float = 0.0
 
 
+class DatabaseVerdicts(Value):
+    """How the tables of one database were judged, in numbers."""
+
+    database: str
+    match: int = 0
+    mismatch: int = 0
+    inconclusive: int = 0
+    rows: int = 0
+
+    @property
+    def tables(self) -> int:
+        """All of them."""
+        return self.match + self.mismatch + self.inconclusive
+
+
 class Judgement(Value):
     """The whole shard."""
 
@@ -55,6 +72,8 @@ class Judgement(Value):
     rows: int
     inconclusive: tuple[str, ...]
     gtids: GtidField
+    databases: tuple[DatabaseVerdicts, ...] = ()
+    """Those with doubts first; at most :data:`DATABASES_SHOWN`, since a person reads it."""
 
 
 class StreamInfo(Value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pkgutil import resolve_name
 from typing import Any
 
@@ -12,12 +13,14 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
-from relight.errors import LaneBlocked, RelightError
-from relight.rehearsal.history import sabotages_for, whose_turn
+from relight.errors import FleetError, LaneBlocked, RelightError
+from relight.rehearsal.history import load_history, sabotages_for, whose_turn
+from relight.rehearsal.turns import due, tonight
 from relight.sabotage import Sabotage
-from relight.site import Run
+from relight.site import Run, Site
 from relight_airflow import claim, request, work
 from relight_airflow.failures import plain_errors
+from relight_airflow.notify import notify
 from relight_airflow.place import fleet, open_site
 
 CHECK = "check"
@@ -75,6 +78,8 @@ class CheckOperator(RelightOperator):
         dag_run = context["dag_run"]
         with plain_errors(self.log):
             request.refuse_unknown(dag_run.conf or {}, context["dag"].params)
+            if getattr(dag_run, "run_type", None) == "operator_triggered" and self.mode == "rehearse":
+                skip_during_an_incident(context["ti"])  # one that a person has asked for goes on
             here = fleet()
             run = request.read_request(
                 here,
@@ -87,6 +92,7 @@ class CheckOperator(RelightOperator):
                 run = run.model_copy(update={"sabotages": self._sabotages(run, context["params"])})
             claim.take(context["ti"], run.server(here).name)
         self.log.info("%s %s to %s on server %s", run.mode, run.shard, run.target, run.server(here).name)
+        notify("started", context, what=f"{run.mode} to {run.target} has started")
         return run.model_dump(mode="json")
 
     def _sabotages(self, run: Run, params: Any) -> tuple[Sabotage, ...]:
@@ -218,43 +224,113 @@ class DatabasesOperator(RelightOperator):
 
 
 class TurnOperator(RelightOperator):
-    """Whose turn it is to be rehearsed, oldest proof first: one configuration of DAG ``rehearse`` for each."""
+    """Whose turn it is to be rehearsed: one configuration of DAG ``rehearse`` for each shard."""
 
     def execute(self, context: Any) -> list[dict[str, str]]:
-        """As many as parameter ``shards`` says."""
+        """So many as keep what the tiers promise, or as parameter ``shards`` says; none while a shard is restored."""
         with plain_errors(self.log):
             request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            site = open_site(self.log)
-            turn = whose_turn(site.store, site.fleet, int(context["params"]["shards"]))
-        self.log.info("it is the turn of %s", ", ".join(turn))
+            skip_during_an_incident(context["ti"])
+            turn = self._turn(open_site(self.log), context["params"])
+        self.log.info("it is the turn of %s", ", ".join(turn) or "nobody")
         return [{"shard": name} for name in turn]
+
+    def _turn(self, site: Site, params: Any) -> Sequence[str]:
+        wanted = params.get("shards")
+        if wanted is not None:
+            return whose_turn(site.store, site.fleet, int(wanted))
+        histories = load_history(site.store, site.fleet)
+        turn = tonight(
+            due(histories, site.fleet), datetime.now(UTC), at_once=site.fleet.limits.rehearsals,
+            hours=float(params["hours"]),
+        )  # fmt: skip
+        self.log.info("%s", turn.why)
+        return turn.shards
+
+
+def skip_during_an_incident(ti: Any) -> None:
+    """Rehearsals take from the store and from machines what a restore needs.
+
+    :raises AirflowSkipException: a shard is being restored. A run of DAG ``restore`` that only rehearses counts too:
+        what it does to the store is the same.
+    """
+    count = sum(ti.get_dr_count(dag_id=dag, states=list(claim.ACTIVE)) for dag in ("restore", "restore_fleet"))
+    if count:
+        raise AirflowSkipException(f"{count} restores are going on: nothing is rehearsed during an incident")
+
+
+def shard_bands() -> int:
+    """How many lists of portions a DAG for every shard needs: one, unless there are thousands of queues."""
+    try:
+        here = fleet()
+    except FleetError:
+        return 1  # the first task says what is wrong with it
+    return max(work.bands(here, dag_id) for dag_id in work.PER_SHARD)
 
 
 class ShardsOperator(RelightOperator):
-    """First task of what is done for many shards: which ones."""
+    """First task of what is done for many shards: which ones, in portions.
 
-    def execute(self, context: Any) -> list[str]:
-        """Their names, as parameter ``shard`` says."""
+    :param band: which of the lists of portions this is, from 0; ``bands``: how many there are.
+    """
+
+    def __init__(self, *, band: int = 0, bands: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.band = band
+        self.bands = bands
+
+    def execute(self, context: Any) -> list[work.Portion]:
+        """The portions of shards, as parameter ``shard`` says."""
         with plain_errors(self.log):
             request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            return request.chosen_shards(fleet(), context["params"])
+            here = fleet()
+            names = tuple(request.chosen_shards(here, context["params"]))
+            whole = work.shard_portions(here, context["dag"].dag_id, names)
+            if len(whole) > self.bands * work.MOST_MAPPED:
+                raise FleetError(
+                    "the fleet has grown", on=f"{len(whole)} tasks", why="Airflow has not read the DAG files since",
+                    hint="wait some minutes, then clear this task",
+                )  # fmt: skip
+        begin = self.band * work.MOST_MAPPED
+        return list(whole[begin : begin + work.MOST_MAPPED])
 
 
 class ShardOperator(RelightOperator):
-    """Does something for one shard, by ``step`` (``module.function``), which takes the site and the shard."""
+    """Does something for shards of one queue, by ``step`` (``module.function``), which takes the site and the shard.
 
-    template_fields: Sequence[str] = ("shard",)
+    :param keys: the shards. One that fails does not keep the next from its turn.
+    :param part: what the grid calls the task.
+    """
 
-    def __init__(self, *, step: str, shard: str, **kwargs: Any) -> None:
+    template_fields: Sequence[str] = ("keys", "part")
+
+    def __init__(self, *, step: str, keys: list[str], part: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
-        self.shard = shard
+        self.keys = keys
+        self.part = part
 
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Call the step and give its summary."""
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Call the step for each, and give the summaries. Another try goes on where this one has failed."""
         with plain_errors(self.log):
-            summary: Value = resolve_name(self.step)(open_site(self.log), self.shard)
-            return summary.model_dump(mode="json")
+            site, step = open_site(self.log), resolve_name(self.step)
+            memory = context["task_state_store"]
+            done: dict[str, Any] = memory.get("done", default={})
+            failed: dict[str, RelightError] = {}
+            for shard in (one for one in self.keys if one not in done):
+                try:
+                    done[shard] = step(site, shard).model_dump(mode="json")
+                except RelightError as error:
+                    failed[shard] = error
+                    self.log.warning("%s: %s", shard, error.with_hint())
+                    continue
+                if len(self.keys) > 1:
+                    memory.set("done", done)
+            if failed:
+                # If another try may help one of them, it is worth it.
+                raise next((error for error in failed.values() if error.retryable), next(iter(failed.values())))
+            memory.delete("done")  # so that clearing the task does it all again
+        return [done[shard] for shard in self.keys]
 
 
 class WatcherOperator(BaseOperator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -48,7 +49,24 @@ def fleet_path() -> Path:
 
 def fleet() -> Fleet:
     """The fleet of this Airflow installation. :raises FleetError: it is missing or has mistakes."""
-    return load_fleet(fleet_path())
+    return fleet_in(fleet_path())
+
+
+def fleet_in(path: Path) -> Fleet:
+    """The fleet in a file, which is read again only when it has changed: with thousands of shards that takes a second.
+
+    :raises FleetError: it is missing or has mistakes.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading it says why
+    return _read(path, changed)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, _changed: int) -> Fleet:
+    return load_fleet(path)
 
 
 class AirflowCredentials:

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from relight.errors import FleetError, TargetError
-from relight.fleet import Fleet
+from relight.fleet import Fleet, Limits
 from relight.planning.target import Target
 from relight.sabotage import SABOTAGES, Sabotage
 from relight.site import Run
@@ -21,6 +21,9 @@ IN_TURN, NO_SABOTAGE = "in turn", "none"
 """Choices of what to sabotage, besides the kinds themselves."""
 
 EVERY = "every shard"
+
+FLEET_RUN = "fleet_run"
+"""The parameter of ``restore`` that names the run of ``restore_fleet`` which has started it."""
 
 MODES = ("promote", "rehearse")
 
@@ -105,6 +108,23 @@ def approval_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
+def fleet_run_param() -> Param:
+    """Whether the run is one of many."""
+    return Param(
+        "", type="string", title="Part of a run of restore_fleet", section="Exceptions",
+        description="DAG restore_fleet fills it in. Leave it empty: the tasks of such a run wait for turns in pools "
+        "that only restore_fleet makes.",
+    )  # fmt: skip
+
+
+def most_restores() -> int:
+    """How many runs of ``restore`` may be active: those that the fleet file allows, and never fewer than 16."""
+    try:
+        return max(16, fleet().limits.restores)
+    except FleetError:
+        return 16
+
+
 def sabotage_param() -> Param:
     """What a rehearsal breaks once it has proved the shard."""
     return Param(
@@ -118,10 +138,24 @@ def turn_params() -> dict[str, Param]:
     """How many rehearsals are begun."""
     return {
         "shards": Param(
-            1, type="integer", minimum=1, maximum=500, title="How many shards",
-            description="Those with the oldest proof. They are rehearsed one after the other.",
-        )
+            None, type=["integer", "null"], minimum=1, maximum=500, title="How many shards",
+            description="Those with the oldest proof. Empty: as many as keep every proof as young as its tier promises "
+            "(tiers[].prove_every_days), an even share every night.",
+        ),
+        "hours": Param(
+            8.0, type="number", minimum=1, maximum=24, title="Hours of a night",
+            description="No more is begun than is expected to be through in that time. Has no effect where it is said "
+            "how many shards.",
+        ),
     }  # fmt: skip
+
+
+def rehearsals_at_once() -> int:
+    """How many runs of DAG ``rehearse`` go on at the same time, as the fleet file says; the rest are queued."""
+    try:
+        return fleet().limits.rehearsals
+    except FleetError:  # its first task says what is wrong
+        return Limits().rehearsals
 
 
 def read_request(
@@ -137,6 +171,7 @@ def read_request(
     if mode not in MODES:
         raise FleetError("unknown mode", on=mode, hint=f"use {' or '.join(MODES)}")
     target = read_target(str(params["target_kind"]), str(params["target_value"] or ""))
+    _refuse_half_an_approval(params, mode)
     run = Run.model_validate({
         "run_id": run_id, "shard": shard, "target": target, "mode": mode,
         "skip": str(params.get("skip_gtids") or ""), "approved_by": str(params.get("approved_by") or "").strip(),
@@ -145,6 +180,20 @@ def read_request(
     })  # fmt: skip
     run.server(fleet)
     return run
+
+
+def _refuse_half_an_approval(params: Mapping[str, Any], mode: str) -> None:
+    who, why = (str(params.get(name) or "").strip() for name in ("approved_by", "approval_reason"))
+    if (who or why) and mode == "rehearse":
+        raise FleetError(
+            "an approval without a use", on=who or why, why="a rehearsal is never promoted",
+            hint="leave both fields empty, or choose 'promote'",
+        )  # fmt: skip
+    if bool(who) != bool(why):
+        raise FleetError(
+            "half an approval", on=who or why, why="there is no reason" if who else "there is no name",
+            hint="give both, as both stand in the certificate, or neither",
+        )  # fmt: skip
 
 
 def read_target(kind: str, value: str) -> Target:
@@ -173,7 +222,7 @@ def read_sabotage(value: str) -> tuple[Sabotage, ...]:
 
 def chosen_shards(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
     """The shards that a run for many is for. :raises FleetError: there is no such shard."""
-    wanted = str(params["shard"])
+    wanted = str(params.get("shard") or EVERY)
     return [s.name for s in fleet.shards] if wanted == EVERY else [fleet.shard(wanted).name]
 
 

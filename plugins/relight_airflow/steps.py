@@ -11,8 +11,10 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, chain
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from relight_airflow import work
 from relight_airflow.approval import ApproveOperator, CertifyOperator, answer_params
 from relight_airflow.failures import FailedForGood
+from relight_airflow.notify import when_done, when_failed
 from relight_airflow.operators import (
     CHECK,
     CheckOperator,
@@ -24,6 +26,7 @@ from relight_airflow.operators import (
     StepOperator,
     TurnOperator,
     WatcherOperator,
+    shard_bands,
 )
 
 DEFAULTS: dict[str, Any] = {
@@ -44,7 +47,11 @@ DEFAULTS: dict[str, Any] = {
 }
 """``default_args`` of every DAG."""
 
+TOLD: dict[str, Any] = {"on_success_callback": when_done, "on_failure_callback": when_failed}
+"""For DAGs of whose ends people are told: Airflow knows best how a run has ended, also one that somebody has ended."""
+
 REPLAY = "relight.steps.replay.replay_group"
+REPLICA = "relight.steps.replicas.rebuild_replica"
 
 LAST_RESORT: dict[str, Any] = {"trigger_rule": "all_done"}
 """For what is done whether or not the steps before succeeded."""
@@ -68,7 +75,7 @@ def restore_tasks(*, only_rehearse: bool = False) -> None:
     validate = _mapped("validate", "relight.steps.validate.validate_database", over=databases)
     judge = StepOperator(task_id="judge", step="relight.steps.judge.judge")
     # A rehearsal is never promoted, so nobody is asked.
-    approve = [] if only_rehearse else [_approve(judge)]
+    approve = [] if only_rehearse else [_approve(judge, plan)]
     certify = CertifyOperator(task_id="certify", step="relight.steps.certify.certify", approval="approve")
     # Lanes start while later logs are still being split; what they need sooner they split themselves.
     chain(check, *salvage, plan, guard, snapshot, lanes, replay, put_off, validate, judge, *approve, certify)
@@ -97,14 +104,20 @@ def turn_tasks() -> None:
 
 
 def shard_tasks(task_id: str, step: str) -> None:
-    """Add a task per shard to the current DAG, each calls ``step``: a backup, a look at the fence."""
-    shards = ShardsOperator(task_id="shards")
-    each = ShardOperator.partial(task_id=task_id, step=step, map_index_template="{{ task.shard }}")
-    each.expand(shard=shards.output)
+    """Add tasks to the current DAG that call ``step`` for every shard: a backup, a look at the fence.
+
+    There is a task per shard, or per some shards of one queue where there are many; and a list of those per thousand.
+    """
+    for band in range(count := shard_bands()):
+        shards = ShardsOperator(task_id=work.with_band("shards", band), band=band, bands=count)
+        each = ShardOperator.partial(
+            task_id=work.with_band(task_id, band), step=step, map_index_template="{{ task.part }}"
+        )
+        each.expand_kwargs(shards.output)
 
 
-def _approve(judge: StepOperator) -> ApproveOperator:
-    return ApproveOperator(task_id="approve", judgement=judge.task_id, params=answer_params())
+def _approve(judge: StepOperator, plan: StepOperator) -> ApproveOperator:
+    return ApproveOperator(task_id="approve", judgement=judge.task_id, plan=plan.task_id, params=answer_params())
 
 
 def _salvage() -> StepOperator:
@@ -118,13 +131,17 @@ def _drill(*, after: StepOperator) -> StepOperator:
 
 
 def _promotion(*, after: StepOperator) -> list[StepOperator | MappedOperator]:
+    prepare = StepOperator(
+        task_id="prepare", step="relight.steps.prepare.prepare", modes=("promote",), fan_out="first_replicas"
+    )
+    first = _mapped("first_replicas", REPLICA, over=prepare)
     promote = StepOperator(
         task_id="promote", step="relight.steps.promote.promote", modes=("promote",), fan_out="replicas"
     )
     announce = StepOperator(task_id="announce", step="relight.steps.announce.announce", modes=("promote",))
-    replicas = _mapped("replicas", "relight.steps.replicas.rebuild_replica", over=promote)
+    replicas = _mapped("replicas", REPLICA, over=promote)
     # That somebody cannot be told makes no replica wait.
-    chain(after, promote, [announce, replicas])
+    chain(after, prepare, first, promote, [announce, replicas])
     return [announce, replicas]
 
 

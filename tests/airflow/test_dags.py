@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
-DAG_IDS = {"restore", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs"}
+DAG_IDS = {
+    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     path = tmp_path_factory.mktemp("fleet") / "fleet.yaml"
     document = fleet("shard-1", "shard-2").model_dump(mode="json", exclude_none=True)
+    document["limits"]["rehearsals"] = 3
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RELIGHT_FLEET", str(path))
@@ -45,8 +49,8 @@ def step_of(task: Any) -> str | None:
 
 
 def steps(dag: Any) -> list[str]:
-    """The step functions of the DAG in their order, each once."""
-    return list(dict.fromkeys(step for task in in_order(dag) if (step := step_of(task))))
+    """The step functions of the DAG in their order; once where one follows itself."""
+    return [step for step, _ in groupby(filter(None, map(step_of, in_order(dag))))]
 
 
 def function(path: str) -> Any:
@@ -78,9 +82,38 @@ def test_dag_files_hold_parameters_and_order_only(path: Path) -> None:
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id: str) -> None:
     for name, param in bag.dags[dag_id].params.items():
-        assert param.schema["type"] in ("string", "boolean", "integer"), name
+        types = param.schema["type"] if isinstance(param.schema["type"], list) else [param.schema["type"]]
+        assert set(types) <= {"string", "boolean", "integer", "number", "array", "null"}, name
         assert param.schema["title"], name
         assert param.description, name
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_what_must_be_said_is_open_in_the_form_and_what_is_rarely_needed_is_folded(bag: Any, dag_id: str) -> None:
+    folded = {name for name, param in bag.dags[dag_id].params.items() if param.schema.get("section")}
+    rare = {"skip_gtids", "salvage", "approved_by", "approval_reason"}
+    assert folded == (rare if dag_id == "restore" else set())
+
+
+def test_the_command_line_takes_for_granted_what_the_form_does(bag: Any) -> None:
+    from relight.airflow_api.orders import _DEFAULTS, Order
+    from relight.planning.target import Target
+
+    form = bag.dags["restore"].params
+    assert {name: form[name] for name in form if name != "shard"} == dict(_DEFAULTS)
+    conf = Order(incident="i", shard="shard-1", target=Target(kind="latest")).conf()
+    assert conf == {"shard": "shard-1", **_DEFAULTS}
+
+
+def test_so_many_rehearsals_go_on_at_once_as_the_fleet_file_says(bag: Any) -> None:
+    assert bag.dags["rehearse"].max_active_runs == 3
+
+
+@pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
+def test_people_are_told_of_the_end_of_a_run(bag: Any, dag_id: str) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.has_on_success_callback
+    assert dag.has_on_failure_callback
 
 
 def test_shards_are_chosen_from_the_fleet_file(bag: Any) -> None:
@@ -95,6 +128,21 @@ def test_shards_are_chosen_from_the_fleet_file(bag: Any) -> None:
 @pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
 def test_the_shard_is_never_guessed(bag: Any, dag_id: str) -> None:
     assert not bag.dags[dag_id].params.get_param("shard").has_value
+
+
+def test_many_shards_are_chosen_from_the_fleet_file_too(bag: Any) -> None:
+    assert bag.dags["restore_fleet"].params.get_param("shards").schema["examples"] == ["shard-1", "shard-2"]
+    assert not bag.dags["restore_fleet"].params.get_param("incident").has_value, "it is never guessed"
+
+
+def test_as_many_restores_may_run_as_the_fleet_file_allows(bag: Any) -> None:
+    assert bag.dags["restore"].max_active_runs == 16
+
+
+def test_the_task_that_waits_for_many_restores_holds_no_worker(bag: Any) -> None:
+    conduct = bag.dags["restore_fleet"].get_task("conduct")
+    assert conduct.mode == "reschedule"
+    assert [task.task_id for task in in_order(bag.dags["restore_fleet"])] == ["check", "choose", "conduct", "report"]
 
 
 def test_every_kind_of_sabotage_can_be_chosen(bag: Any) -> None:
@@ -123,7 +171,7 @@ def test_a_rehearsal_has_no_step_that_could_promote(bag: Any) -> None:
     from relight import recover
 
     found = [function(step) for step in steps(bag.dags["rehearse"])]
-    left_out = {recover.salvage, recover.promote, recover.announce, recover.rebuild_replica}
+    left_out = {recover.salvage, recover.prepare, recover.promote, recover.announce, recover.rebuild_replica}
     assert found == [step for step in recover.STEPS if step not in left_out]
 
 

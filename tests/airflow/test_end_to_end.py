@@ -24,7 +24,7 @@ import yaml
 from relight.backups.catalog import load_catalog
 from relight.certificate.document import SignedCertificate
 from relight.credentials import EnvironmentCredentials, Needed
-from relight.errors import LabError
+from relight.errors import AirflowRefused
 from relight.fleet import Fleet, Shard, StoreSettings
 from relight.gtid import GtidSet
 from relight.lab import schema
@@ -75,7 +75,7 @@ class World:
         run = self.airflow.wait(dag_id, run_id, timeout=800)
         if dag_id.startswith("backup"):
             # A scheduled run would back up what the tests leave out of the backups.
-            self.airflow._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
+            self.airflow.send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
         return run
 
     def succeeds(self, dag_id: str, conf: dict[str, Any] | None = None) -> RunState:
@@ -285,7 +285,7 @@ def test_a_misspelt_parameter_restores_nothing(backed_up: World) -> None:
 
 
 def test_an_unknown_shard_is_refused_by_the_form_already(backed_up: World) -> None:
-    with pytest.raises(LabError, match=r"400 .*shard-9.*shard-1"):
+    with pytest.raises(AirflowRefused, match=r"400 .*shard-9.*shard-1"):
         backed_up.airflow.trigger("restore", {"shard": "shard-9"})
 
 

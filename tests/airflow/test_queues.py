@@ -60,7 +60,7 @@ class World:
     def ship(self) -> RunState:
         run = self.finish("backup_binlogs", self.client.trigger("backup_binlogs", {}))
         # A scheduled run would ship at a moment that the tests do not choose.
-        self.client._send("PATCH", "/api/v2/dags/backup_binlogs", {"is_paused": True})
+        self.client.send("PATCH", "/api/v2/dags/backup_binlogs", {"is_paused": True})
         return run
 
     def taken_by(self, queue: str) -> str:

@@ -113,3 +113,29 @@ def test_backups_are_of_every_shard_unless_one_is_named() -> None:
     assert chosen_shards(fleet("a", "b"), {"shard": "b"}) == ["b"]
     with pytest.raises(FleetError):
         chosen_shards(fleet("a", "b"), {"shard": "z"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"approved_by": "Ada"}, "there is no reason"),
+        ({"approval_reason": "seen"}, "there is no name"),
+        ({"approved_by": "Ada", "approval_reason": "seen", "mode": "rehearse"}, "a rehearsal is never promoted"),
+    ],
+)
+def test_an_approval_that_would_count_for_nothing_is_refused(changed: dict[str, str], why: str) -> None:
+    with pytest.raises(FleetError, match=why):
+        read(**changed)
+
+
+def test_transactions_to_leave_out_that_are_none_are_refused() -> None:
+    with pytest.raises(TargetError):
+        read(skip_gtids="the delete of last night")
+    assert str(read(skip_gtids="3e11fa47-71ca-11e1-9e33-c80aa9429562:7").skip).endswith(":7")
+
+
+def test_there_is_a_limit_to_rehearsals_also_without_a_fleet_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    from relight_airflow.request import rehearsals_at_once
+
+    monkeypatch.setenv("RELIGHT_FLEET", "/nowhere/fleet.yaml")
+    assert rehearsals_at_once() == 2

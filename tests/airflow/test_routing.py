@@ -105,3 +105,66 @@ def test_a_changed_fleet_file_is_read_again(fleet_file: Path) -> None:
     assert queue(Task("plan"), run) == "shard-1-a"
     fleet_file.write_text(fleet_file.read_text().replace("queue: shard-1-a", "queue: elsewhere"), encoding="utf-8")
     assert queue(Task("plan"), run) == "elsewhere"
+
+
+def pool(task: Task, run: DagRun | None) -> str | None:
+    from relight_airflow.routing import pool_of
+
+    return pool_of(task, run)
+
+
+def test_tasks_of_many_restores_take_turns_at_store_network_and_machine(fleet_file: Path) -> None:
+    run = DagRun("restore", {"shard": "shard-2", "fleet_run": "manual__1"})
+    assert pool(Task("restore_snapshot"), run) == pool(Task("split", 3), run) == "relight_store"
+    assert pool(Task("replicas", 1), run) == "relight_network_default"
+    assert pool(Task("replay", 0), run) == pool(Task("validate", 0), run) == "relight_host_127.0.0.1"
+    assert [pool(Task(name), run) for name in ("check", "plan", "promote", "report")] == [None] * 4
+
+
+def test_a_restore_by_itself_needs_no_pool_which_might_not_exist(fleet_file: Path) -> None:
+    assert pool(Task("restore_snapshot"), DagRun("restore", {"shard": "shard-2"})) is None
+    assert pool(Task("restore_snapshot"), DagRun("restore", {"shard": "shard-2", "fleet_run": ""})) is None
+    assert pool(Task("restore_snapshot"), DagRun("rehearse", {"shard": "shard-2", "fleet_run": "x"})) is None
+    assert pool(Task("restore_snapshot"), None) is None
+
+
+def test_every_pool_that_a_task_is_given_is_one_that_is_made(fleet_file: Path) -> None:
+    from relight_airflow.pools import pools_for
+
+    made = pools_for(FLEET, FLEET.shards)
+    run = DagRun("restore", {"shard": "shard-1", "fleet_run": "x"})
+    tasks = [
+        Task(name, index)
+        for name in ("restore_snapshot", "split", "replay", "validate", "replicas")
+        for index in (0, 1)
+    ]
+    assert {pool(task, run) for task in tasks} <= set(made)
+    assert made["relight_store"] == FLEET.limits.store_tasks
+
+
+@pytest.mark.parametrize("queues", [3, 3000])
+def test_thousands_of_shards_are_each_done_once_and_on_their_own_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queues: int
+) -> None:
+    from relight_airflow import work
+
+    many = fleet(*(f"s-{n}" for n in range(3000)), scratch=False, replicas=0)
+    shards = [
+        one.model_copy(update={"source": one.source.model_copy(update={"queue": f"q-{n % queues}", "port": 1 + n})})
+        for n, one in enumerate(many.shards)
+    ]
+    many = many.model_copy(update={"shards": tuple(shards)})
+    path = tmp_path / "fleet.yaml"
+    path.write_text(many.model_dump_json(exclude_none=True), encoding="utf-8")  # JSON is YAML
+    monkeypatch.setenv("RELIGHT_FLEET", str(path))
+    whole = work.shard_portions(many, "backup_binlogs", tuple(one.name for one in shards))
+    assert sorted(key for portion in whole for key in portion["keys"]) == sorted(one.name for one in shards)
+    lists = work.bands(many, "backup_binlogs")
+    assert (lists, len(whole)) == ((1, 198) if queues == 3 else (3, 3000))
+    for number in range(0, len(whole), 97):
+        band, index = divmod(number, work.MOST_MAPPED)
+        task = Task(work.with_band("ship", band), index)
+        expected = {many.shard(key).source.queue for key in whole[number]["keys"]}
+        assert {queue(task, DagRun("backup_binlogs"))} == expected
+    assert queue(Task(work.with_band("ship", lists), 0), DagRun("backup_binlogs")) is None
+    assert queue(Task(work.with_band("shards", lists - 1), 0), DagRun("backup_binlogs")) is None

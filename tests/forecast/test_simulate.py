@@ -72,6 +72,17 @@ def test_the_limit_that_holds_everything_up_is_named(limits: Limits, more: dict[
     assert simulate(loads, NOTHING_KNOWN, freed).last.seconds == pytest.approx(found.bottleneck.without_seconds)
 
 
+def test_where_replicas_come_first_a_shard_is_opened_later_and_the_network_may_hold_everything_up() -> None:
+    (at_once,) = simulate(fleet(2000, replicas=2), NOTHING_KNOWN, WIDE).shards
+    (later,) = simulate(fleet(2000, replicas=2, replicas_first=2), NOTHING_KNOWN, WIDE).shards
+    assert later.back.seconds == pytest.approx(at_once.whole)
+    assert later.whole == later.back.seconds == pytest.approx(later.alone.seconds)
+    narrow = WIDE.model_copy(update={"network_tasks": 1})
+    found = simulate(fleet(*[2000] * 12, replicas=2, replicas_first=2), NOTHING_KNOWN, narrow)
+    assert found.bottleneck.kind == "networks"
+    assert "limits.network_tasks" in found.bottleneck.why
+
+
 def test_two_limits_that_only_help_together_are_not_blamed_on_the_largest_shard() -> None:
     limits = WIDE.model_copy(update={"host_tasks": 1})
     found = simulate(fleet(*[2000] * 12, host="one"), NOTHING_KNOWN, limits, 1)

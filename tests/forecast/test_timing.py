@@ -36,3 +36,11 @@ def test_a_step_that_failed_in_between_says_nothing_about_speed() -> None:
 
 def test_work_that_was_found_done_does_not_count_again() -> None:
     assert seconds([*SMOOTH, record("restore", 5000, 5001)]) == seconds(SMOOTH)
+
+
+def test_replicas_before_the_opening_and_behind_it_are_told_apart() -> None:
+    promoted = [record("prepare", 902, 910), record("replica", 911, 941, "one"), record("promote", 942, 943),
+                record("replica", 944, 984, "two")]  # fmt: skip
+    found = seconds([one for one in SMOOTH if one.step not in {"drill", "teardown"}] + promoted)
+    assert (found["replica_first"], found["replica"]) == (30, 40)
+    assert found["between"] == seconds(SMOOTH)["between"] + 3

@@ -90,6 +90,20 @@ def test_a_clearance_expires_within_seconds_on_either_clock(
     assert down.datadir.exists()
 
 
+def test_records_are_dropped_months_later_and_a_clearance_stays_worthless_without_them(down: Server) -> None:
+    old, fresh = clear(down, "be rebuilt"), clear(down, "be rebuilt")
+    aside = set_aside(old)
+    aside.rename(down.datadir)
+    (issued,), (used,) = old.records.glob(f"{old.number}.json"), old.records.glob("*.used")
+    long_ago = time.time() - issuing.KEPT_SECONDS - 60
+    for path in (issued, used):
+        os.utime(path, (long_ago, long_ago))
+    newest = clear(down, "be rebuilt")
+    assert {path.name for path in old.records.iterdir()} == {f"{one.number}.json" for one in (fresh, newest)}
+    with pytest.raises(GuardRefused, match="nobody has issued it"):
+        set_aside(old)
+
+
 def test_a_clearance_is_worthless_on_another_machine(
     down: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

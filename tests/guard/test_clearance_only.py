@@ -19,6 +19,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     (GUARD, "remove_set_aside"): "takes a clearance",
     (GUARD, "_move_and_look_again"): "takes a clearance",
     (GUARD, "_put_back"): "takes a clearance",
+    ("include/relight/guard/issuing.py", "_drop_old"): "records of clearances that expired months ago",
     (RENAMING, "move"): "only clearance.py may import it, see below",
     (RENAMING, "_rename"): "the same",
     ("include/relight/run_files.py", "write_whole"): "a file of a run, under its final name at once",
@@ -160,7 +161,7 @@ def test_the_settings_of_a_closed_server_are_written_only_where_the_run_itself_h
     }  # fmt: skip
     assert calls == {
         ("restore.py", "incoming"), ("replicas.py", "incoming"),
-        ("promote.py", "server.datadir"),  # which is refused unless it bears the mark of the run
+        ("prepare.py", "server.datadir"),  # which is refused unless it bears the mark of the run
     }  # fmt: skip
 
 

@@ -88,6 +88,38 @@ def test_a_server_in_another_mount_namespace_is_refused(elsewhere: tuple[Server,
     assert f"process {pid} ({command_of(pid)}, as root) in another mount namespace has" in refused(server, living=True)
 
 
+@pytest.fixture
+def firewalled(servers: Servers, tmp_path: Path) -> Iterator[tuple[Server, int]]:
+    """A server in a network namespace of its own: nobody outside reaches its port. Gives it, and its process."""
+    if os.geteuid():
+        pytest.skip("a network namespace needs root")
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("network namespaces are not allowed here")
+    server = servers.make("firewalled", start=False)
+    arguments = [server.mysqld, f"--defaults-file={server.options_file}", *mysqld.run_as_options(server)]
+    with (tmp_path / "out").open("wb") as log:
+        process = subprocess.Popen(
+            ["unshare", "--net", *arguments, f"--datadir={server.datadir}"], stdout=log, stderr=log
+        )
+    try:
+        mysqld.wait_until_up(server, servers.admin, process=process).close()  # by its socket, which is a file
+        server.socket.unlink()
+        yield server, process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_server_whose_port_nobody_reaches_is_refused_by_its_data_directory(firewalled: tuple[Server, int]) -> None:
+    server, pid = firewalled
+    assert not mysqld.port_answers(server)
+    seen = refused(server, living=True)
+    assert "answers on" not in seen
+    assert f"process {pid} ({command_of(pid)}" in seen
+    assert f"open below {server.datadir}" in seen
+    assert f"holds the InnoDB lock of {server.datadir}" in seen
+
+
 @contextlib.contextmanager
 def in_a_namespace(directory: Path, inside: Path, command: str) -> Iterator[int]:
     """A process for which the directory is mounted at ``inside``, and which then runs the command."""

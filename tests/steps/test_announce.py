@@ -88,11 +88,13 @@ def test_a_server_that_takes_no_writes_is_not_announced(promoted: Promoted, sett
     assert (record.outcome, record.step) == ("failed", "announce")
 
 
-@pytest.mark.parametrize(("run_id", "state"), [("run-1", "restored"), ("run-1", "replica"), ("run-2", "promoted")])
+@pytest.mark.parametrize(
+    ("run_id", "state"), [("run-1", "restored"), ("run-1", "prepared"), ("run-1", "replica"), ("run-2", "promoted")]
+)
 def test_a_server_that_this_run_has_not_promoted_is_not_announced(
     promoted: Promoted, run_id: str, state: State
 ) -> None:
-    write_mark(promoted.server.datadir, run_id, state, 7 if run_id == "run-2" else None)
+    write_mark(promoted.server.datadir, run_id, state, 7 if state in ("prepared", "promoted") else None)
     with pytest.raises(AnnounceFailed, match="run run-1 has not promoted"):
         announce(promoted.site, RUN)
     assert not promoted.file.exists()

@@ -2,117 +2,79 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from relight.announcing.settings import FileAnnounce
-from relight.errors import ClaimRefused, PromotionRefused, ServerUnreachable
-from relight.fencing.epochs import Claim, claim, load_epochs, newest, win
-from relight.fleet import Server, Shard
-from relight.planning.target import Target
+from relight.certificate.document import SignedCertificate
+from relight.errors import CertificateRefused, ClaimRefused, PromotionRefused
+from relight.fencing.epochs import Claim, claim, give_up, load_epochs, newest, win
+from relight.fleet import Shard, Tier
 from relight.recover import recover
-from relight.server.session import connect
+from relight.run_files import certificate_path
 from relight.server.table_checksums import checksums
-from relight.site import Run, Site
-from relight.steps import promote as promotion
+from relight.site import Site
+from relight.steps import prepare as preparing
+from relight.steps import promote as promoting
 from relight.steps.announce import announce
 from relight.steps.certify import certify
 from relight.steps.fence_check import check_fence
-from relight.steps.judge import judge
-from relight.steps.lanes import plan_lanes
-from relight.steps.plan import plan_run
+from relight.steps.prepare import prepare
 from relight.steps.promote import promote
-from relight.steps.replay import replay_group
-from relight.steps.restore import restore_snapshot
-from relight.steps.segments import ship_segments
-from relight.steps.snapshot import take_snapshot
-from relight.steps.validate import validate_database
+from tests.support.promoting import Proved, lose_and_prove
 from tests.support.servers import Servers, kill
-
-
-@dataclass
-class Proved:
-    """A shard whose source was lost, rebuilt and certified, and is closed."""
-
-    site: Site
-    source: Server
-    replica: Server
-    servers: Servers
-    sums: dict[str, int]
-    gtids: str
-    run: Run
-
-    def is_open(self) -> bool:
-        try:
-            with connect(self.source, self.servers.admin) as session:
-                return session.row("SELECT @@GLOBAL.offline_mode, @@GLOBAL.read_only") == (0, 0)
-        except ServerUnreachable:
-            return False
 
 
 @pytest.fixture
 def proved(servers: Servers, site: Callable[..., Site]) -> Proved:
-    source = servers.make("source")
-    (replica,) = servers.make_replicas(source, 1)
-    place = site(source, [replica])
-    with servers.connect(source) as session:
-        session.run("CREATE DATABASE shop")
-        session.run("CREATE TABLE shop.t (n INT PRIMARY KEY)")
-        with servers.connect(replica) as other:
-            executed = session.value("SELECT @@GLOBAL.gtid_executed")
-            assert other.value("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 30)", executed) == 0
-        take_snapshot(place, "shard-1")
-        session.run("INSERT INTO shop.t VALUES (1), (2)")
-        ship_segments(place, "shard-1")
-        sums, gtids = checksums(session), str(session.value("SELECT @@GLOBAL.gtid_executed"))
-    kill(source)
-    kill(replica)
-    run = Run(run_id="run-1", shard="shard-1", target=Target(kind="latest"))
-    plan_run(place, run)
-    restore_snapshot(place, run)
-    for group in plan_lanes(place, run).groups:
-        replay_group(place, run, group.number)
-    validate_database(place, run, "shop")
-    judge(place, run)
-    certify(place, run)
-    return Proved(place, source, replica, servers, sums, gtids, run)
+    return lose_and_prove(servers, site)
 
 
 class Killed(BaseException):
     """The process is gone."""
 
 
-STEPS = (
-    "check_certificate", "_refuse_second_writer", "claim", "_set_history", "_check_closed_and_durable", "_make_durable",
-    "win", "write_mark", "_open",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_promotion_killed_behind_any_step_is_finished_by_running_it_again(
-    proved: Proved, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    real = getattr(promotion, step)
+@contextlib.contextmanager
+def dying_behind(module: ModuleType, step: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process ends as soon as a function of the module has done its work; the function is reached."""
+    real = getattr(module, step)
 
     def dying(*args: Any, **kwargs: Any) -> None:
         real(*args, **kwargs)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, step, dying)
+        patch.setattr(module, step, dying)
         with pytest.raises(Killed):
-            promote(proved.site, proved.run)
+            yield
+
+
+STEPS = (
+    (preparing, "check_certificate"), (preparing, "refuse_second_writer"), (preparing, "claim"),
+    (preparing, "_set_history"), (preparing, "_check_closed_and_durable"), (preparing, "_make_durable"),
+    (preparing, "write_mark"), (promoting, "_claimed"), (promoting, "refuse_second_writer"), (promoting, "win"),
+    (promoting, "write_mark"), (promoting, "_open"), (promoting, "shut_out"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS)
+def test_a_promotion_killed_behind_any_step_is_finished_by_running_it_again(
+    proved: Proved, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
+) -> None:
+    with dying_behind(module, step, monkeypatch):
+        proved.promote()
     last = newest(proved.site.store, "shard-1")
     decided = last is not None and last.outcome is not None
     assert decided or not proved.is_open(), "open before its epoch was won"
-    done = promote(proved.site, proved.run)
+    done = proved.promote()
     assert proved.is_open()
     assert done.epoch == 1
     (epoch,) = load_epochs(proved.site.store, "shard-1")
@@ -127,16 +89,16 @@ def test_a_promotion_killed_behind_any_step_is_finished_by_running_it_again(
 def test_a_replica_that_somebody_has_opened_meanwhile_is_not_given_a_second_source(proved: Proved) -> None:
     from relight.server import mysqld
 
-    with mysqld.start(proved.replica, proved.servers.admin) as session:
+    with mysqld.start(proved.replicas[0], proved.servers.admin) as session:
         session.run("STOP REPLICA")
         session.run("SET GLOBAL super_read_only = OFF")
         session.run("SET GLOBAL read_only = OFF")
         with pytest.raises(PromotionRefused, match=r"source-replica-1 is alive and takes writes"):
-            promote(proved.site, proved.run)
+            proved.promote()
         assert not proved.is_open()
         assert load_epochs(proved.site.store, "shard-1") == [], "a refused promotion claims nothing"
         session.run("SET GLOBAL super_read_only = ON")
-        promote(proved.site, proved.run)
+        proved.promote()
     assert proved.is_open()
 
 
@@ -153,22 +115,36 @@ def other_run(site: Site, *, opened: bool) -> None:
 def test_while_another_run_has_the_shard_the_server_stays_closed(proved: Proved) -> None:
     other_run(proved.site, opened=False)
     with pytest.raises(ClaimRefused, match="Bob for run run-2"):
-        promote(proved.site, proved.run)
+        proved.promote()
     assert not proved.is_open()
 
 
 def test_a_run_that_loses_its_claim_on_the_way_stays_closed(proved: Proved, monkeypatch: pytest.MonkeyPatch) -> None:
-    from relight.fencing.epochs import give_up
-
-    real = promotion._make_durable
+    real = preparing._make_durable
 
     def meanwhile(*args: Any) -> Any:
         give_up(proved.site.store, "shard-1", 1, who="Bob", why="it hangs")
         other_run(proved.site, opened=False)
         return real(*args)
 
-    monkeypatch.setattr(promotion, "_make_durable", meanwhile)
+    monkeypatch.setattr(preparing, "_make_durable", meanwhile)
     with pytest.raises(ClaimRefused, match="has lost its claim"):
+        proved.promote()
+    assert not proved.is_open()
+
+
+def test_a_claim_that_is_given_up_between_the_two_steps_is_made_again_by_preparing_alone(proved: Proved) -> None:
+    prepare(proved.site, proved.run)
+    give_up(proved.site.store, "shard-1", 1, who="Bob", why="it hangs")
+    with pytest.raises(ClaimRefused, match="its claim was given up by Bob: it hangs"):
+        promote(proved.site, proved.run)
+    assert not proved.is_open()
+    assert proved.promote().epoch == 2
+    assert proved.is_open()
+
+
+def test_a_server_that_was_not_prepared_is_not_opened(proved: Proved) -> None:
+    with pytest.raises(PromotionRefused, match="the server was not prepared"):
         promote(proved.site, proved.run)
     assert not proved.is_open()
 
@@ -180,7 +156,7 @@ def test_a_promoted_server_closes_itself_when_the_shard_has_moved_on_and_does_no
     (shard,) = proved.site.fleet.shards
     shard = Shard.model_validate(shard.model_dump() | {"announce": [FileAnnounce(kind="file", path=told)]})
     proved.site = dataclasses.replace(proved.site, fleet=proved.site.fleet.model_copy(update={"shards": (shard,)}))
-    promote(proved.site, proved.run)
+    proved.promote()
     announce(proved.site, proved.run)
     assert json.loads(told.read_text())["open"]
     assert check_fence(proved.site, "shard-1").state == "current"
@@ -190,8 +166,9 @@ def test_a_promoted_server_closes_itself_when_the_shard_has_moved_on_and_does_no
     assert (found.state, found.epoch, found.newest) == ("closed", 1, 2)
     assert not json.loads(told.read_text())["open"], "applications are sent nowhere"
     assert not proved.is_open()
-    with pytest.raises(ClaimRefused, match="the shard has moved on"):
-        promote(proved.site, proved.run)
+    for step in (prepare, promote):
+        with pytest.raises(ClaimRefused, match="the shard has moved on"):
+            step(proved.site, proved.run)
     assert not proved.is_open()
 
 
@@ -200,8 +177,36 @@ def test_a_server_that_relight_did_not_promote_is_left_alone(proved: Proved) -> 
 
 
 def test_the_next_restore_of_the_shard_has_the_next_epoch(proved: Proved) -> None:
-    promote(proved.site, proved.run)
+    proved.promote()
     kill(proved.source)
     recover(proved.site, proved.run.model_copy(update={"run_id": "run-2"}))
     assert [one.claim.epoch for one in load_epochs(proved.site.store, "shard-1")] == [1, 2]
+    assert proved.is_open()
+
+
+def of_a_tier(place: Site, approval: str) -> Site:
+    tiers = (Tier.model_validate({"tier": 1, "approval": approval}),)
+    return dataclasses.replace(place, fleet=place.fleet.model_copy(update={"tiers": tiers}))
+
+
+def test_a_shard_that_always_needs_a_name_is_not_opened_without_one_and_the_certificate_keeps_it(
+    proved: Proved,
+) -> None:
+    strict = of_a_tier(proved.site, "always")
+    with pytest.raises(CertificateRefused, match="nobody has approved of it"):
+        prepare(strict, proved.run)  # its certificate was signed while nobody had to
+    with pytest.raises(CertificateRefused, match="nobody has approved of it"):
+        certify(strict, proved.run)
+    nameless = proved.run.model_copy(update={"approved_by": "Ada"})
+    with pytest.raises(CertificateRefused, match="the approval has no reason"):
+        certify(strict, nameless)
+    assert not proved.is_open()
+    assert not load_epochs(strict.store, "shard-1"), "nothing was claimed"
+    approved = nameless.model_copy(update={"approval_reason": "the counts are right"})
+    certify(strict, approved)
+    content = certificate_path(approved.folder(strict.fleet)).read_bytes()
+    found = SignedCertificate.model_validate_json(content).certificate
+    assert (found.verdict, found.approved_by, found.approval_reason) == ("match", "Ada", "the counts are right")
+    prepare(strict, approved)
+    promote(strict, approved)
     assert proved.is_open()

@@ -65,10 +65,14 @@ class Proxy:
             threading.Thread(target=self._pump, args=(pair, client, server), daemon=True).start()
             threading.Thread(target=self._pump, args=(pair, server, client), daemon=True).start()
 
+    def _stops(self, data: bytes, *, from_server: bool) -> bool:
+        """Whether the connections are to be cut instead of passing this on."""
+        return self._cut_at_answer and from_server
+
     def _pump(self, pair: tuple[socket.socket, socket.socket], one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(1 << 16):
-                if self._cut_at_answer and one is pair[1]:
+                if self._stops(data, from_server=one is pair[1]):
                     self.cut()
                     break
                 other.sendall(data)
@@ -78,3 +82,34 @@ class Proxy:
         with self._lock:
             self._open.discard(pair)
         one.close()
+
+
+class HttpProxy(Proxy):
+    """A proxy before an HTTP server, that counts requests and can lose one, or its answer, and all that follow."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.requests = 0
+        """How many were begun since :meth:`heal`."""
+        self._lost: tuple[int, bool] | None = None
+        self._broken = False
+
+    def lose(self, number: int, *, answer: bool) -> None:
+        """Break down at the request of that number, counted from now: before the server has seen it, or once the server
+        has carried it out."""
+        self.heal()
+        self._lost = (number, answer)
+
+    def heal(self) -> None:
+        """Pass everything on again, and count anew."""
+        self._lost, self._broken, self.requests = None, False, 0
+
+    def _stops(self, data: bytes, *, from_server: bool) -> bool:
+        begins = not from_server and data.startswith((b"GET ", b"PUT ", b"HEAD ", b"POST ", b"DELETE "))
+        self.requests += begins
+        if self._lost is not None and self.requests == self._lost[0]:
+            answer = self._lost[1]
+            # That the body may come now is no answer yet.
+            reached = from_server and not data.startswith(b"HTTP/1.1 100")
+            self._broken = self._broken or (reached if answer else begins)
+        return self._broken

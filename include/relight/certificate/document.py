@@ -99,8 +99,10 @@ class Certificate(_Described):
     checks: tuple[CheckResult, ...]
     verdict: Verdict = Field(json_schema_extra={"enum": ["match", "inconclusive"]})
     approved_by: str
-    """Who accepted what is inconclusive; empty where nobody had to, as in a rehearsal."""
+    """Who accepted what is inconclusive, or agreed to a promotion of a shard of whose tier every one is asked for;
+    empty where nobody had to, as in a rehearsal."""
     approval_reason: str
+    """Why, in that person's words."""
     restore_seconds: FiniteFloat
     verification_seconds: FiniteFloat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from relight.bench.fleet import FleetSize, run_fleet
+from relight.bench.fleet_results import show_fleet
 from relight.bench.foreseeing import run_foreseeing
 from relight.bench.growth import run_memory, run_scale
 from relight.bench.plot import plot
@@ -115,6 +118,30 @@ def forecast(
             print(found.model_dump_json(indent=1))
         else:
             show_foreseeing(console(), found)
+
+
+@app.command()
+def fleet(
+    shards: Annotated[int, typer.Option(min=1, max=10_000, help="So many shards.")] = 100,
+    databases: Annotated[int, typer.Option(min=1, help="So many databases in each.")] = 3,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="So many are restored at the same time.")] = 8,
+    speedup: Annotated[float, typer.Option(min=0.1, help="Steps take so many times less than they would.")] = 60,
+    as_json: JsonOption = False,
+    save_to: Annotated[Path | None, typer.Option("--save", help="Keep the result in this file.")] = None,
+) -> None:
+    """Restore a fleet that does not exist through a real Airflow, and tell what Airflow itself costs."""
+    with readable_errors():
+        if save_to:
+            _refuse_bad_place(save_to)
+        with workplace(Path(tempfile.gettempdir())) as folder:
+            found = run_fleet(folder, FleetSize(shards, databases, at_once, speedup), _sayer())
+        text = json.dumps(found.document(), indent=1)
+        if save_to:
+            save_to.write_text(text + "\n", encoding="utf-8")
+        if as_json:
+            print(text)
+        else:
+            show_fleet(console(), found)
 
 
 @contextmanager

@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from relight.cli import backup, bench, certificate, demo, fence, forecast, guard, lab, planning, quarantine, rehearsals
+from relight.cli import (
+    backup,
+    bench,
+    certificate,
+    demo,
+    fence,
+    forecast,
+    guard,
+    lab,
+    planning,
+    quarantine,
+    rehearsals,
+    via_airflow,
+)
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
@@ -37,6 +50,7 @@ app.command("plan")(planning.plan)
 app.command("forecast")(forecast.forecast)
 app.command("rehearse")(rehearsals.rehearse)
 app.command("rehearsals")(rehearsals.rehearsals)
+app.command("status")(via_airflow.status)
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
@@ -46,7 +60,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @app.command()
 def restore(
-    shard: Annotated[str, typer.Argument(help="The shard to bring back.")],
+    shards: Annotated[list[str], typer.Argument(help="The shard to bring back; with --via-airflow also several.")],
     target: Annotated[str, typer.Option(help=FORMS)] = "latest",
     mode: Annotated[
         Literal["promote", "rehearse"],
@@ -64,10 +78,34 @@ def restore(
         bool, typer.Option(help="Ship what the source's own disk still holds and the store lacks, before planning.")
     ] = True,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Lanes replayed side by side.")] = 4,
+    through_airflow: Annotated[
+        bool, typer.Option("--via-airflow", help="Let Airflow do it: starts its DAG restore, one run per shard.")
+    ] = False,
+    incident: Annotated[
+        str | None, typer.Option(help="With --via-airflow: its name. Asked again, the same restore is joined.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --via-airflow: follow it; see relight status.")] = False,
+    airflow: via_airflow.AirflowOption = None,
     fleet: FleetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild a lost shard from its backups, prove it, promote it and its replicas."""
+    if through_airflow:
+        if run_id:
+            raise typer.BadParameter("a run of Airflow is named by --incident", param_hint="--run-id")
+        with readable_errors():
+            name, skip = incident or via_airflow.new_incident(), GtidSet.parse(",".join(skip_gtid or ()))
+            orders = via_airflow.orders(
+                shards, incident=name, target=Target.parse(target), mode=mode, skip=skip, salvage=salvage,
+                approved_by=approved_by, approval_reason=approval_reason,
+            )  # fmt: skip
+        via_airflow.order(orders, airflow=airflow, wait=wait, as_json=as_json)
+        return
+    if incident or wait or airflow:
+        raise typer.BadParameter("only together with --via-airflow", param_hint="--incident, --wait, --airflow")
+    if len(shards) > 1:
+        raise typer.BadParameter("without --via-airflow one shard at a time", param_hint="SHARDS")
+    (shard,) = shards
     with readable_errors(), open_site(fleet) as site:
         site.fleet.shard(shard)
         run = Run(

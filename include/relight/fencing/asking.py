@@ -21,7 +21,7 @@ class Answer:
     said: str
     problem: str = ""
     closed: bool = False
-    """It is alive and takes no writes."""
+    """It is alive, takes no writes, and is no replica of the rebuilt server."""
 
 
 def ask(servers: Iterable[Server], login: Login, *, rebuilt_uuid: str) -> list[Answer]:
@@ -46,13 +46,16 @@ def _answers(server: Server, session: Session, rebuilt_uuid: str) -> Iterator[An
     if not read_only and not offline:
         yield Answer(server.name, f"{uuid} takes writes", f"{server.name} is alive and takes writes")
         return
-    yield Answer(server.name, f"{uuid} is alive and closed to writes", closed=True)
-    for source, host, port in session.rows(
+    sources = session.rows(
         "SELECT status.source_uuid, configuration.host, configuration.port"
         " FROM performance_schema.replication_connection_status status"
         " JOIN performance_schema.replication_connection_configuration configuration USING (channel_name)"
         " WHERE status.service_state = 'ON'"
-    ):
+    )
+    # What was a source once may be a replica of the rebuilt server now: that one is wanted.
+    follows = any(source == rebuilt_uuid for source, _, _ in sources)
+    yield Answer(server.name, f"{uuid} is alive and closed to writes", closed=not follows)
+    for source, host, port in sources:
         if source != rebuilt_uuid:
             yield Answer(
                 server.name, f"receives from {source} at {host}:{port}",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from relight.forecast.learning import Rate, Speeds
 from relight.forecast.values import Forecast, Load, Span, StepForecast
-from relight.forecast.work import BESIDE, BETWEEN, IN_ORDER, WORK
+from relight.forecast.work import BESIDE, BETWEEN, COPIES, IN_ORDER, WORK
 
 
 def estimate(load: Load, speeds: Speeds) -> Forecast:
@@ -28,6 +28,7 @@ def estimate_all(loads: Iterable[Load], speeds: Speeds) -> list[Forecast]:
 
 def _at(rates: Mapping[str, Rate], load: Load) -> Forecast:
     spans = {step: _span(rate, WORK[step](load)) for step, rate in rates.items()}
+    spans |= {step: added([]) for step in COPIES if not WORK[step](load)}  # no copy at all takes no time
     return Forecast(
         shard=load.shard, total=total(spans), learned_from=max(rates[step].runs for step in IN_ORDER),
         steps=tuple(StepForecast(step=step, span=span) for step, span in spans.items()),

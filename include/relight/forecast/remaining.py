@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from relight.backups.manifest import Value
 from relight.forecast.estimate import added, longest
+from relight.forecast.timing import as_foreseen
 from relight.forecast.values import Forecast, Span
-from relight.forecast.work import BESIDE, BETWEEN, IN_ORDER
+from relight.forecast.work import BESIDE, BETWEEN, FIRST, IN_ORDER
 from relight.step_records import StepRecord, last_done
 
 _LEAST_LEFT = 0.1
@@ -39,8 +40,9 @@ def remaining(
     :param fractions: how much of a running step is done, 0 to 1, where that is known from elsewhere. What the records
         say is used where they say more.
     """
+    records = as_foreseen(records)
     spans = {one.step: one.span for one in forecast.steps}
-    position = _position(records)
+    position = _position(records, spans)
     if position == len(_STAGES):
         return _from(added([]), now, ())
     running = _STAGES[position]
@@ -58,19 +60,25 @@ def _from(span: Span, now: datetime, running: tuple[str, ...]) -> Remaining:
     return Remaining(span=span, eta=eta, earliest=earliest, latest=latest, running=running)
 
 
-def _position(records: Sequence[StepRecord]) -> int:
+def _position(records: Sequence[StepRecord], spans: Mapping[str, Span]) -> int:
     """The number of the stage that goes on: the last that has begun, or the one behind it if that is over."""
     begun = [number for number, stage in enumerate(_STAGES) if any(record.step in stage for record in records)]
     position = max(begun, default=0)
-    while begun and position < len(_STAGES) and all(_done(step, records) >= 1 for step in _STAGES[position]):
+    while begun and position < len(_STAGES) and all(_is_over(step, records, spans) for step in _STAGES[position]):
         position += 1
     return position
+
+
+def _is_over(step: str, records: Sequence[StepRecord], spans: Mapping[str, Span]) -> bool:
+    return _done(step, records) >= 1 or (step == FIRST and not spans[FIRST].seconds)
 
 
 def _done(step: str, records: Sequence[StepRecord]) -> float:
     """How much of a step is done, 0 to 1, as far as the records tell: earlier steps say what it consists of."""
     finished = {record.key for record in records if record.step == step and record.outcome == "done"}
     parts = _parts(step, records)
+    if step == FIRST:
+        return 0.0  # how many there have to be no record says; it is over when the next step has begun
     if parts is None:
         return 1.0 if finished else 0.0
     if finished >= parts.keys():

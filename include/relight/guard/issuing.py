@@ -7,6 +7,7 @@ cannot make it count twice.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,6 +22,8 @@ from relight.guard.directory import server_uuid
 from relight.guard.renaming import write_out
 
 CLEARANCE_SECONDS = 30
+KEPT_SECONDS = 90 * 24 * 3600
+"""For so long it can be looked up who was allowed to do what."""
 
 Purpose = Literal[
     "be rebuilt", "have its data directory replaced", "be replaced by a clone", "be initialised",
@@ -78,6 +81,7 @@ def issue(directory: Path, workdir: Path, purpose: Purpose, before: Identity) ->
         issued_at=now, expires_at=now + CLEARANCE_SECONDS, expires_monotonic=time.monotonic() + CLEARANCE_SECONDS,
     )  # fmt: skip
     clearance.records.mkdir(parents=True, exist_ok=True)
+    _drop_old(clearance.records, before=now - KEPT_SECONDS)
     _record(clearance.records / f"{clearance.number}.json", _text(clearance))
     return clearance
 
@@ -137,6 +141,15 @@ def machine_id() -> str:
     except FileNotFoundError:
         found = ""
     return found or f"boot {_BOOT_ID.read_text(encoding='ascii').strip()}"
+
+
+def _drop_old(records: Path, *, before: float) -> None:
+    """Forget clearances that expired long ago. First that they were issued: what nobody has issued is worthless."""
+    for issued in records.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):  # somebody else drops them too
+            if issued.stat().st_mtime < before:
+                issued.unlink()
+                issued.with_suffix(".used").unlink(missing_ok=True)
 
 
 def _text(clearance: Clearance) -> str:

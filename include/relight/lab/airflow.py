@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets as secrets_of_python
 import subprocess
 import sys
 import time
@@ -12,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relight.credentials import Credentials, EnvironmentCredentials, Purpose
-from relight.errors import LabError
+from relight.credentials import Credentials, EnvironmentCredentials, Login, Purpose
+from relight.errors import AirflowError, LabError
 from relight.lab import secrets, worker_name
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.executors import Executor, Local, worker_arguments
@@ -21,7 +22,7 @@ from relight.lab.place import Place
 from relight.lab.ports import free_ports
 from relight.lab.state import State
 
-DAGS = ("backup_binlogs", "backup_full", "fence_check", "rehearse", "rehearse_in_turn", "restore")
+DAGS = ("backup_binlogs", "backup_full", "fence_check", "rehearse", "rehearse_in_turn", "restore", "restore_fleet")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _USER = "admin"
@@ -38,7 +39,8 @@ class LabAirflow:
     """Airflow below ``<lab>/airflow``. ``project`` is the folder with ``dags/`` and ``plugins/``.
 
     ``parallel`` tasks run or wait for a worker at the same time: more than the machine has cores makes all
-    slower. ``executor`` runs them.
+    slower. ``executor`` runs them. ``accounts`` are further users and their roles, ``settings`` further variables of
+    the environment.
     """
 
     place: Place
@@ -46,6 +48,13 @@ class LabAirflow:
     credentials: Credentials
     parallel: int = 4
     executor: Executor = field(default_factory=Local)
+    dags_folder: Path | None = None
+    """Other DAG files than the project's."""
+    dags: tuple[str, ...] = DAGS
+    """What is in them."""
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """More settings, as environment variables."""
 
     @classmethod
     def of(cls, place: Place) -> LabAirflow:
@@ -74,6 +83,7 @@ class LabAirflow:
             names = ("api", "worker_log", "triggerer_log", *self.executor.ports)
             ports = dict(zip(names, free_ports(len(names)), strict=True))
             self._ports_file.write_text(json.dumps(ports), encoding="ascii")
+            self._make_password()
             self.executor.start(state, self.home, ports)
             self._migrate()
             for component in _COMPONENTS:
@@ -113,6 +123,10 @@ class LabAirflow:
             raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
         return AirflowClient(self.url, _USER, password)
 
+    def password(self, user: str) -> str:
+        """Of one of ``accounts``, once Airflow is up."""
+        return str(json.loads(self._passwords.read_text(encoding="utf-8"))[user])
+
     @property
     def url(self) -> str:
         """Where API and UI are."""
@@ -127,6 +141,12 @@ class LabAirflow:
     def _passwords(self) -> Path:
         return self.home / "simple_auth_manager_passwords.json.generated"
 
+    def _make_password(self) -> None:
+        """Before Airflow makes one: tasks use the account too, and are told how by the environment."""
+        if not self._passwords.exists():
+            self._passwords.touch(mode=0o600)
+            self._passwords.write_text(json.dumps({_USER: secrets_of_python.token_urlsafe(18)}), encoding="ascii")
+
     def _ports(self) -> dict[str, int]:
         try:
             ports: dict[str, int] = json.loads(self._ports_file.read_text(encoding="ascii"))
@@ -140,7 +160,7 @@ class LabAirflow:
         return {
             "AIRFLOW_HOME": str(self.home),
             "RELIGHT_FLEET": str(self.place.fleet_file),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder or self.project / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.project / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": str(self.parallel),
@@ -154,15 +174,18 @@ class LabAirflow:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["triggerer_log"]),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{user}:{role}" for user, role in {_USER: "admin", **self.accounts}.items()
+            ),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **self.executor.settings(self.home, ports),
             **{f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}": self._connection(purpose) for purpose in _CONNECTIONS},
+            "AIRFLOW_CONN_RELIGHT_AIRFLOW": _connection_of("generic", Login(*self.login)),
+            **self.settings,
         }
 
     def _connection(self, purpose: Purpose) -> str:
-        login = self.credentials.login(purpose)
-        kind = _CONNECTIONS[purpose]
-        return json.dumps({"conn_type": kind, "login": login.user, "password": login.password})
+        return _connection_of(_CONNECTIONS[purpose], self.credentials.login(purpose))
 
     def _running(self, state: State) -> bool:
         components = [*_COMPONENTS, *map(_worker, self.executor.queues)]
@@ -185,10 +208,10 @@ class LabAirflow:
             if not self._running(state):
                 raise LabError("Airflow ended while starting", on=str(self.home), hint=f"see {self._log('*')}")
             # Nobody answers at first, and the password file is there only when somebody does.
-            with contextlib.suppress(LabError):
+            with contextlib.suppress(LabError, AirflowError):
                 client = self.client()
                 status = ", ".join(f"{name} {value}" for name, value in client.health().items())
-                missing = set(DAGS) - client.dags()
+                missing = set(self.dags) - client.dags()
                 if not missing and status.count(" healthy") == len(client.health()):
                     return client
                 if errors := client.import_errors():
@@ -198,6 +221,10 @@ class LabAirflow:
 
     def _log(self, component: str) -> Path:
         return self.home / "logs" / "components" / f"{component}.log"
+
+
+def _connection_of(kind: str, login: Login) -> str:
+    return json.dumps({"conn_type": kind, "login": login.user, "password": login.password})
 
 
 def _name(component: str) -> str:

@@ -33,7 +33,7 @@ from relight.site import Site
 _WRITES = 4000
 """Commits per shard before the full backup, between it and each shipping of logs, and after the last one."""
 _STEPS_SHOWN = ("plan", "guard", "restore_snapshot", "split", "plan_lanes", "replay", "validate", "judge", "certify",
-                "promote", "replicas", "report")  # fmt: skip
+                "prepare", "promote", "replicas", "report")  # fmt: skip
 
 
 @dataclass(frozen=True)

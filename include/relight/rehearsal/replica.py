@@ -9,10 +9,11 @@ from relight.errors import ReplicaBehind, ReplicaDiffers
 from relight.fleet import Server
 from relight.lane.lane_progress import DATABASE
 from relight.sabotage import REPLICAS, Damage
+from relight.server.letting_in import let_in
 from relight.server.local_copy import local_copy
 from relight.server.replication import attach, compare_with_source
 from relight.server.scratch import scratch_boot
-from relight.server.session import Session, connect
+from relight.server.session import connect
 
 
 def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Damage, list[tuple[str, str]]] | None:
@@ -24,7 +25,10 @@ def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Dama
     with connect(source, admin) as session:
         if not session.value("SELECT @@GLOBAL.log_bin"):
             return None
-        _let_in(session, replication)
+        # For good, on this server that nobody keeps.
+        session.run("SET SESSION sql_log_bin = 0")
+        let_in(session, replication)
+        session.run("SET SESSION sql_log_bin = 1")
         # Any number but the source's own.
         number = secrets.randbelow(2**31 - 2) + 1
         number += number >= int(session.value("SELECT @@GLOBAL.server_id"))
@@ -45,12 +49,3 @@ def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Dama
             except (ReplicaBehind, ReplicaDiffers) as found:
                 return damage, [(REPLICAS, str(found))]
             return damage, []
-
-
-def _let_in(session: Session, replication: Login) -> None:
-    """A rebuilt server is closed to applications, and stays so; this account alone may come in, on this server that
-    nobody keeps."""
-    session.run("SET SESSION sql_log_bin = 0")
-    for (host,) in session.rows("SELECT host FROM mysql.user WHERE user = %s", replication.user):
-        session.run("GRANT CONNECTION_ADMIN ON *.* TO %s@%s", replication.user, host)
-    session.run("SET SESSION sql_log_bin = 1")

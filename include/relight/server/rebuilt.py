@@ -8,7 +8,8 @@ from typing import Literal
 from relight.backups.manifest import Value
 from relight.run_files import write_whole
 
-State = Literal["restored", "promoted", "replica"]
+State = Literal["restored", "prepared", "promoted", "replica"]
+"""``prepared``: it has the lost source's history and its durable settings, and is closed."""
 
 
 class Mark(Value):
@@ -17,7 +18,7 @@ class Mark(Value):
     run_id: str
     state: State
     epoch: int | None = None
-    """Of a promoted server: the epoch of the shard in which it was opened."""
+    """The epoch of the shard in which a promoted server was opened, or that was claimed for a prepared one."""
 
 
 def mark_path(datadir: Path) -> Path:
@@ -44,7 +45,7 @@ def built_by(datadir: Path, run_id: str) -> bool:
     return mark is not None and mark.run_id == run_id
 
 
-def is_promoted_by(datadir: Path, run_id: str) -> bool:
-    """Whether this run's server is open already: applications write to it."""
+def is_beyond_proof(datadir: Path, run_id: str) -> bool:
+    """Whether the promotion of this run's server has begun: nothing of replay is left, and applications may write."""
     mark = read_mark(datadir)
-    return mark is not None and mark.run_id == run_id and mark.state == "promoted"
+    return mark is not None and mark.run_id == run_id and mark.state in ("prepared", "promoted")

@@ -37,7 +37,8 @@ def announce(site: Site, run: Run) -> Announced:
     """
     server = run.server(site.fleet)
     mark = read_mark(server.datadir)
-    if run.mode != "promote" or mark is None or mark.run_id != run.run_id or mark.epoch is None:
+    ours = mark is not None and (mark.run_id, mark.state) == (run.run_id, "promoted")
+    if run.mode != "promote" or not ours or mark is None or mark.epoch is None:
         raise _refused(server, f"run {run.run_id} has not promoted {server.datadir}")
     with connect(server, site.admin) as session:
         _check_takes_writes(session)

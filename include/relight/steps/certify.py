@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from relight.backups.manifest import SnapshotManifest, Value
+from relight.certificate import approval
 from relight.certificate.document import Certificate, CertifiedServer, LanePosition, ObjectHash, SignedCertificate
 from relight.certificate.signing import SigningKey
 from relight.errors import CertificateRefused
@@ -24,7 +25,7 @@ from relight.run_files import (
     load_verdicts,
     write_whole,
 )
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import is_beyond_proof
 from relight.server.session import Session, connect
 from relight.site import Run, Site
 from relight.step_records import PROVING, RESTORING, elapsed, load_records
@@ -47,21 +48,21 @@ class CertificateSummary(Value):
 def certify(site: Site, run: Run) -> CertificateSummary:
     """Sign a certificate of the judgement and store it; each is written once.
 
-    :raises CertificateRefused: the shard was not judged, or nobody has approved of what is inconclusive.
+    :raises CertificateRefused: the shard was not judged, or nobody has approved who has to (``tiers[].approval``).
         FleetError: there is no key to sign with.
     """
     folder, server = run.folder(site.fleet), run.server(site.fleet)
     path = certificate_path(folder)
-    if path.exists() and is_promoted_by(server.datadir, run.run_id):
+    if path.exists() and is_beyond_proof(server.datadir, run.run_id):
         issued = SignedCertificate.model_validate_json(path.read_bytes()).certificate
-        site.progress.say(f"{run.shard} was promoted by this run, with certificate {issued.id}")
+        site.progress.say(f"{run.shard} is being promoted by this run, or was, with certificate {issued.id}")
         return _summary(run, issued, str(path))
     path.unlink(missing_ok=True)  # one from before was for another judgement
     if not judgement_path(folder).exists():
         raise CertificateRefused(
             "there is nothing to certify", on=run.shard, why="the shard was not validated, or did not pass"
         )
-    _refuse_doubts(run, load_judgement(folder))
+    _refuse_unapproved(site, run, load_judgement(folder))
     key = SigningKey.of(site.credentials.login("certificate"))
     certificate = make_certificate(site, run)
     signed = key.sign(certificate)
@@ -71,14 +72,21 @@ def certify(site: Site, run: Run) -> CertificateSummary:
     return _summary(run, certificate, str(path))
 
 
-def _refuse_doubts(run: Run, judgement: Judgement) -> None:
+def _refuse_unapproved(site: Site, run: Run, judgement: Judgement) -> None:
     """A rehearsal may end with doubts: it is never promoted, and its certificate says so."""
-    if run.mode == "promote" and judgement.inconclusive and not run.approved_by:
+    if run.mode == "rehearse":
+        return
+    lacks = approval.lacking(
+        site.fleet.tier_of(run.shard_of(site.fleet)).approval, doubts=bool(judgement.inconclusive),
+        approved_by=run.approved_by, reason=run.approval_reason,
+    )  # fmt: skip
+    if lacks:
         raise CertificateRefused(
-            "something is inconclusive, and nobody has approved of it", on=run.shard,
-            why="; ".join(judgement.inconclusive[:10]),
-            hint="read the list; if that may be promoted, go on with this run: approved_by in Airflow, or "
-            f"relight restore {run.shard} --run-id {run.run_id} --approved-by NAME --approval-reason WHY",
+            lacks, on=run.shard,
+            why="; ".join(judgement.inconclusive[:10]) or "each promotion of its tier needs a name",
+            hint="the server stays closed; read the verdicts; if that may be promoted, go on with this run: clear task "
+            f"'approve' in Airflow, or relight restore {run.shard} --run-id {run.run_id} --approved-by NAME "
+            "--approval-reason WHY",
         )  # fmt: skip
 
 
@@ -113,8 +121,8 @@ def make_certificate(site: Site, run: Run) -> Certificate:
         reaches=plan.reaches, data_loss_window_s=round((plan.made_at - plan.reaches).total_seconds(), 3),
         gtids=judgement.gtids, positions=positions, databases=lanes.databases, tables=tuple(load_verdicts(folder)),
         checks=tuple(load_checks(folder)), verdict=judgement.verdict,
-        approved_by=run.approved_by if judgement.verdict == "inconclusive" else "",
-        approval_reason=run.approval_reason if judgement.verdict == "inconclusive" else "",
+        approved_by=run.approved_by if run.mode == "promote" else "",
+        approval_reason=run.approval_reason if run.mode == "promote" else "",
         restore_seconds=elapsed(records, RESTORING), verification_seconds=elapsed(records, PROVING),
     )  # fmt: skip
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from relight.checks import check_server, told
 from relight.errors import ValidationFailed
 from relight.run_files import (
+    DATABASES_SHOWN,
+    DatabaseVerdicts,
     Judgement,
+    TableVerdict,
     certificate_path,
     checks_path,
     judgement_path,
@@ -15,7 +21,7 @@ from relight.run_files import (
     load_verdicts,
     write_whole,
 )
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -32,8 +38,8 @@ def judge(site: Site, run: Run) -> Judgement:
     :raises ValidationFailed: with a table of what differs. The server stays closed.
     """
     folder = run.folder(site.fleet)
-    if is_promoted_by(run.server(site.fleet).datadir, run.run_id):
-        site.progress.say(f"{run.shard} was promoted by this run: the judgement from before stands")
+    if is_beyond_proof(run.server(site.fleet).datadir, run.run_id):
+        site.progress.say(f"{run.shard} is being promoted by this run, or was: the judgement from before stands")
         return load_judgement(folder)
     judgement_path(folder).unlink(missing_ok=True)  # an earlier one must not outlive this one's doubts
     certificate_path(folder).unlink(missing_ok=True)
@@ -53,9 +59,19 @@ def judge(site: Site, run: Run) -> Judgement:
     judgement = Judgement(
         verdict="inconclusive" if unsure else "match", tables=len(verdicts),
         rows=sum(v.counted or 0 for v in verdicts), inconclusive=unsure, gtids=lanes.end_gtids,
+        databases=by_database(verdicts),
     )  # fmt: skip
     write_whole(judgement_path(folder), judgement.model_dump_json())
     if unsure:
         site.progress.say("\n".join(["what is inconclusive:", *(f"  {text}" for text in unsure)]))
     site.progress.say(f"verdict: {judgement.verdict}, {judgement.tables} tables, {judgement.rows} rows")
     return judgement
+
+
+def by_database(verdicts: Iterable[TableVerdict]) -> tuple[DatabaseVerdicts, ...]:
+    """Pure: the verdicts in numbers, databases with doubts first, no more than a person reads."""
+    counts: dict[str, Counter[str]] = {}
+    for one in verdicts:
+        counts.setdefault(one.database, Counter()).update({one.verdict: 1, "rows": one.counted or 0})
+    made = [DatabaseVerdicts(database=name, **count) for name, count in counts.items()]
+    return tuple(sorted(made, key=lambda one: (-one.mismatch, -one.inconclusive, one.database))[:DATABASES_SHOWN])

@@ -25,6 +25,8 @@ class PlanSummary(Value):
     files: tuple[str, ...]
     """One label per segment, in order: the file's name, with its server where there are several."""
     reaches: datetime
+    data_loss_window_s: float
+    """From the last transaction that can be brought back to the moment the plan was made."""
     transactions: int
     """At most so many: of the last segment only those up to the target are taken."""
     download_bytes: int
@@ -62,6 +64,7 @@ def summary_of(run: Run, plan: Plan) -> PlanSummary:
     return PlanSummary(
         run_id=run.run_id, shard=plan.shard, target=str(plan.target), snapshot=plan.snapshot.id,
         segments=len(plan.segments), files=tuple(files), reaches=plan.reaches,
+        data_loss_window_s=round((plan.made_at - plan.reaches).total_seconds(), 3),
         transactions=sum(planned.take.count() for planned in plan.segments), download_bytes=plan.download_bytes,
         disk_bytes=plan.disk_bytes, notes=plan.notes,
     )  # fmt: skip

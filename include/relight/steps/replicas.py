@@ -1,6 +1,7 @@
-"""Step: rebuild one replica as a clone of the new source, attach it, wait for it, compare it.
+"""Step: rebuild one replica as a clone, attach it to the new source, wait for it, compare it.
 
-Runs on the replica's own machine. One failed replica undoes nothing: the task can be cleared alone.
+Runs on the replica's own machine. One failed replica undoes nothing: the task can be cleared alone. A server gives one
+clone at a time, so a finished replica of the shard is as good a donor as the source, and spares it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from pathlib import Path
 from relight.backups.manifest import Value
 from relight.credentials import Login
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
-from relight.fleet import Server
+from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive
 from relight.server import mysqld
 from relight.server.empty import initialise
+from relight.server.following import follows, in_turn
+from relight.server.letting_in import is_let_in, shut_out
 from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.replication import attach, compare_with_source
-from relight.server.session import Session
+from relight.server.session import Session, connect
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
 _CLONE_SECONDS = 48 * 3600
+_PAUSE_SECONDS = 10
+"""The longest between two rounds of asking for a copy."""
 _DONOR_BUSY = " 3634 "
-"""The source is giving a clone to somebody else, or takes one itself."""
+"""The donor is giving a clone to somebody else, or takes one itself."""
 _RESTART_FAILED = "3707 "
 """The clone is complete, but nobody supervises mysqld, so it stopped instead of restarting."""
 
@@ -36,6 +41,8 @@ class ReplicaSummary(Value):
 
     server: str
     source: str
+    donor: str
+    """Whose copy it is; empty where an earlier attempt has made it."""
     compared_at: str
     """The GTID set at which it was compared with the source."""
     tables_compared: int
@@ -45,7 +52,7 @@ class ReplicaSummary(Value):
 
 @step("replica")
 def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
-    """Clone the shard's new source onto the replica named ``server``.
+    """Make the server named ``server`` a replica of the shard's new source, from a clone of it or of another replica.
 
     :raises GuardRefused: the replica's machine shows signs of life. ServerError: the clone or the
         replication failed. ReplicaBehind, ReplicaDiffers: it is not what its source is.
@@ -54,23 +61,24 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     replica = next((r for r in shard.replicas if r.name == server), None)
     if replica is None:
         raise FleetError("unknown replica", on=server, why=f"shard {shard.name} has no replica of that name")
-    aside, seconds = "", 0.0
+    aside, donor, seconds = "", "", 0.0
     if not built_by(replica.datadir, run.run_id):
         aside = _put_empty_server_in_place(replica, site.admin, run.run_id)
     mark = read_mark(replica.datadir)
     if mark is None or mark.state != "replica":
         started = time.monotonic()
-        _clone(replica, shard.source, site)
+        donor = _clone(replica, shard, site)
         seconds = time.monotonic() - started
         write_mark(replica.datadir, run.run_id, "replica")
     with mysqld.start(replica, site.admin) as session:
+        _shut_out_the_replicas_account(session, site.credentials.login("replication"))
         attach(session, shard.source, site.credentials.login("replication"))
         at, tables = compare_with_source(session, shard.source, site.admin)
         _open_for_reading(session, replica)
     site.progress.say(f"replica {server} follows {shard.source.name}: {tables} tables are equal")
     return ReplicaSummary(
-        server=server, source=shard.source.name, compared_at=str(at), tables_compared=tables, set_aside=aside,
-        clone_seconds=round(seconds, 3),
+        server=server, source=shard.source.name, donor=donor, compared_at=str(at), tables_compared=tables,
+        set_aside=aside, clone_seconds=round(seconds, 3),
     )  # fmt: skip
 
 
@@ -100,47 +108,80 @@ def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _clone(replica: Server, source: Server, site: Site) -> None:
-    """Fill the empty server from the source; it restarts with the source's data, and still closed."""
-    login = site.credentials.login("replication")
-    site.progress.say(f"cloning {source.name} to {replica.name}")
+def _clone(replica: Server, shard: Shard, site: Site) -> str:
+    """Fill the empty server from a donor; it restarts with the donor's data, and still closed. Gives the donor."""
     with mysqld.start(replica, site.admin) as session:
         session.run("SET GLOBAL super_read_only = OFF")
         check_clone_plugin(session, "the replica is a clone of its source")
-        session.run("SET GLOBAL clone_valid_donor_list = %s", f"{source.host}:{source.port}")
         # The recipient decides for both: it is sent no more than it takes.
         limit = site.fleet.limits.clone_mib_per_s
         session.run("SET GLOBAL clone_max_data_bandwidth = %s, clone_max_network_bandwidth = %s", limit, limit)
-        pid = mysqld.running_pid(replica)
-        try:
-            _copy_when_the_source_is_free(session, source, login)
-        except StatementFailed as error:
-            if not error.why.startswith(_RESTART_FAILED):
-                raise ServerError(
-                    "the clone failed", on=replica.name, why=error.why,
-                    hint="does the source have the clone plugin, and the replication account BACKUP_ADMIN?",
-                ) from None  # fmt: skip
-            mysqld.wait_until_down(replica, pid)
-        except ServerUnreachable:
-            site.progress.say(f"{replica.name} restarts with the cloned data")
+        donor = _copy_from_who_is_free(session, replica, shard, site)
     _wait_for_clone(replica, site.admin)
+    return donor
 
 
-def _copy_when_the_source_is_free(session: Session, source: Server, login: Login) -> None:
-    """A server gives one clone at a time; the other replicas wait for their turn."""
-    deadline = time.monotonic() + _CLONE_SECONDS
+def _copy_from_who_is_free(session: Session, replica: Server, shard: Shard, site: Site) -> str:
+    """Ask the donors in turn, again and again, until one gives a copy. Gives its name."""
+    deadline, pause, unfit = time.monotonic() + _CLONE_SECONDS, 1.0, set[str]()
     while True:
-        try:
-            session.run(
-                "CLONE INSTANCE FROM %s@%s:%s IDENTIFIED BY %s REQUIRE SSL",
-                login.user, source.host, source.port, login.password,
-            )  # fmt: skip
-        except StatementFailed as error:
-            if _DONOR_BUSY not in error.why or time.monotonic() > deadline:
-                raise
-            time.sleep(1)
-        else:
-            return
+        for donor in _donors(replica, shard, site, unfit):
+            try:
+                _copy(session, donor, site)
+            except StatementFailed as error:
+                if _DONOR_BUSY in error.why:
+                    continue
+                if donor.name == shard.source.name:
+                    raise _failed(replica, error) from None
+                unfit.add(donor.name)
+                site.progress.say(f"{donor.name} gives no copy, so another is asked: {error.why}")
+            else:
+                return donor.name
+        if time.monotonic() > deadline:
+            raise ServerError("nobody was free to give a copy", on=replica.name, why=f"for {_CLONE_SECONDS} s")
+        time.sleep(pause)
+        pause = min(2 * pause, _PAUSE_SECONDS)
+
+
+def _donors(replica: Server, shard: Shard, site: Site, unfit: set[str]) -> list[Server]:
+    """Replicas of the shard that are finished at this moment, then the source."""
+    others = [one for one in shard.replicas if one.name not in {replica.name, *unfit}]
+    with connect(shard.source, site.admin) as source:
+        lacking = follows(others, source, site.admin)
+    number = shard.replicas.index(replica)
+    return in_turn([one for one in others if not lacking[one.name]], shard.source, number)
+
+
+def _copy(session: Session, donor: Server, site: Site) -> None:
+    """Clone the donor, and wait until the server is down to restart with its data."""
+    login, pid = site.credentials.login("replication"), mysqld.running_pid(session.server)
+    session.run("SET GLOBAL clone_valid_donor_list = %s", f"{donor.host}:{donor.port}")
+    try:
+        session.run(
+            "CLONE INSTANCE FROM %s@%s:%s IDENTIFIED BY %s REQUIRE SSL",
+            login.user, donor.host, donor.port, login.password,
+        )  # fmt: skip
+    except ServerUnreachable:
+        site.progress.say(f"{session.server.name} restarts with the data of {donor.name}")
+    except StatementFailed as error:
+        if not error.why.startswith(_RESTART_FAILED):
+            raise
+        mysqld.wait_until_down(session.server, pid)
+
+
+def _failed(replica: Server, error: StatementFailed) -> ServerError:
+    return ServerError(
+        "the clone failed", on=replica.name, why=error.why,
+        hint="does the source have the clone plugin, and the replication account BACKUP_ADMIN?",
+    )  # fmt: skip
+
+
+def _shut_out_the_replicas_account(session: Session, login: Login) -> None:
+    """A copy of a source that was still closed lets it in, as the source does; here nobody needs that."""
+    if is_let_in(session, login):
+        session.run("SET SESSION sql_log_bin = 0")
+        session.run("SET GLOBAL super_read_only = OFF")
+        shut_out(session, login)
 
 
 def _wait_for_clone(replica: Server, admin: Login) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relight.backups.manifest import Value
 from relight.checks import check_database
 from relight.run_files import TableVerdict, checks_path, load_lanes, load_verdicts, verdict_path, write_whole
-from relight.server.rebuilt import is_promoted_by
+from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -27,8 +27,8 @@ def validate_database(site: Site, run: Run, database: str) -> DatabaseVerdict:
     Does not raise on a mismatch: every database is looked at before :func:`judge` decides.
     """
     folder = run.folder(site.fleet)
-    if is_promoted_by(run.server(site.fleet).datadir, run.run_id):
-        site.progress.say(f"{run.shard} was promoted by this run: the verdicts from before stand")
+    if is_beyond_proof(run.server(site.fleet).datadir, run.run_id):
+        site.progress.say(f"{run.shard} is being promoted by this run, or was: the verdicts from before stand")
         return _summary(site, database, [v for v in load_verdicts(folder) if v.database == database])
     verdicts, checks = check_database(site, run, database)
     path = verdict_path(folder, load_lanes(folder), database)

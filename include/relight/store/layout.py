@@ -7,6 +7,7 @@
     <shard>/runs/<run-id>/plan.json                  see relight.site.Run
     <shard>/rehearsals/<ended>-<run-id>.json         one rehearsal, in short
     _fleet/timings/<ended>-<run-id>.json             how long the steps of one run took
+    _fleet/incidents/<incident>/<ended>.json         what came of restoring many shards
     _fleet/overview/<day>/<time>.json.zst            every shard at one moment, in short
 
 Keys are relative to the configured prefix.
@@ -99,3 +100,13 @@ def overviews(day: datetime) -> str:
 def overview(at: datetime) -> str:
     """The fleet at one moment (UTC)."""
     return f"{overviews(at)}{at:%H%M%S%f}.json.zst"
+
+
+def incidents(incident: str) -> str:
+    """What the keys of the reports of an incident begin with."""
+    return f"_fleet/incidents/{incident}/"
+
+
+def incident(incident: str, ended: datetime) -> str:
+    """What came of restoring the shards of an incident; in the order of their keys they are in the order of time."""
+    return f"{incidents(incident)}{ended:%Y%m%dT%H%M%S%fZ}.json"

@@ -1,0 +1,133 @@
+"""``relight restore --via-airflow`` and ``relight status``: the same restore as a button in Airflow, for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from relight.airflow_api.client import AirflowApi
+from relight.airflow_api.following import EXIT_STATUS, UNKNOWN, State, Status, follow, look, overall, runs_of
+from relight.airflow_api.orders import Order, Placed, place
+from relight.cli.context import readable_errors
+from relight.credentials import EnvironmentCredentials, Login
+from relight.errors import AirflowUnavailable, CredentialsMissing, FleetError
+from relight.lab.airflow import LabAirflow
+from relight.lab.place import Place
+
+ADDRESS = "RELIGHT_AIRFLOW_URL"
+
+AirflowOption = Annotated[
+    str | None, typer.Option("--airflow", help=f"Airflow's address. Default: {ADDRESS}, else the lab's.")
+]
+
+
+def status(
+    name: Annotated[str, typer.Argument(help="An incident, or a run of Airflow.", metavar="INCIDENT|RUN")],
+    once: Annotated[bool, typer.Option("--once", help="Look once, and do not follow.")] = False,
+    past_waiting: Annotated[
+        bool, typer.Option("--past-waiting", help="Go on while a person is waited for, instead of ending with 3.")
+    ] = False,
+    airflow: AirflowOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line, one line per change.")] = False,
+) -> None:
+    """Follow the restores of an incident, or one run.
+
+    Exit status: 0 done, 1 failed, 3 waits for a person, 4 goes on (only with --once), 5 Airflow does not answer.
+    """
+    with _airflow(airflow) as api:
+        runs_of(api, name)
+        _finish(_watched(api, lambda: runs_of(api, name), as_json=as_json, once=once, past_waiting=past_waiting))
+
+
+def order(orders: Sequence[Order], *, airflow: str | None, wait: bool, as_json: bool) -> None:
+    """Place the orders, say what became of them, and follow them where ``wait`` says so. Ends the command."""
+    with _airflow(airflow) as api:
+        placed = [place(api, one) for one in orders]
+        for one in placed:
+            _say(one, f"relight status {orders[0].incident}")
+        runs = [(one.dag_id, one.run_id) for one in placed]
+        state = _watched(api, lambda: runs, as_json=as_json, once=not wait, past_waiting=False)
+        _finish(state if wait or state == "failed" else "done")
+
+
+def orders(shards: Sequence[str], *, incident: str, **asked: Any) -> list[Order]:
+    """One order per shard. :raises FleetError: Airflow takes no such name."""
+    try:
+        return [Order(incident=incident, shard=shard, **asked) for shard in dict.fromkeys(shards)]
+    except ValidationError:
+        raise FleetError(
+            "not a name for an incident", on=incident, why="it becomes part of the id of a run",
+            hint="use letters, digits, dots, hyphens and underscores, at most 100",
+        ) from None  # fmt: skip
+
+
+def new_incident() -> str:
+    """A name for an incident that has none."""
+    return f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _say(placed: Placed, follow_it: str) -> None:
+    """On standard error: standard output is the statuses alone."""
+    if placed.unpaused:
+        print(f"DAG {placed.dag_id} was paused: its runs would have waited. It is not any more", file=sys.stderr)
+    began = "joins" if placed.joined else "starts"
+    print(f"{began} run {placed.run_id} of DAG {placed.dag_id}; to follow it: {follow_it}", file=sys.stderr)
+
+
+def _watched(
+    api: AirflowApi, find: Callable[[], list[tuple[str, str]]], *, as_json: bool, once: bool, past_waiting: bool
+) -> State:
+    """Print what is seen, and give the last of it."""
+    seen: dict[str, State] = {}
+    looks = (look(api, *one) for one in find()) if once else follow(api, find, past_waiting=past_waiting)
+    for one in looks:
+        seen[one.run] = one.state
+        print(one.model_dump_json() if as_json else _text(one), flush=True)
+    return overall(list(seen.values()))
+
+
+def _text(one: Status) -> str:
+    words = [f"{one.at:%H:%M:%S}", one.shard or one.run, one.state]
+    if one.state == "waiting":
+        words.append(f"for a person to answer {', '.join(one.waiting)}: {one.page}")
+    elif one.running:
+        words.append(", ".join(one.running))
+    return " ".join(words) + "".join(f"\n  {failed.task}: {failed.said}" for failed in one.failed)
+
+
+def _finish(state: State) -> None:
+    raise SystemExit(EXIT_STATUS[state])
+
+
+@contextmanager
+def _airflow(url: str | None) -> Iterator[AirflowApi]:
+    """Airflow's API as the account of the environment, else that of the lab if it is up."""
+    with readable_errors():
+        try:
+            with AirflowApi(*_address_and_login(url)) as api:
+                yield api
+        except AirflowUnavailable as error:
+            print(f"relight: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+            raise SystemExit(UNKNOWN) from None
+
+
+def _address_and_login(url: str | None) -> tuple[str, Login]:
+    named = url or os.environ.get(ADDRESS)
+    try:
+        login = EnvironmentCredentials().login("airflow")
+    except CredentialsMissing:
+        if named:
+            raise
+    else:
+        if named:
+            return named, login
+        raise FleetError("Airflow's address is not known", hint=f"name it with --airflow or {ADDRESS}")
+    lab = LabAirflow.of(Place.find())
+    return lab.url, Login(*lab.login)

@@ -1,0 +1,103 @@
+"""A promotion: from a proved server to open doors. This is the order, and the order is the safety.
+
+Step ``prepare``:
+
+1. The certificate: a server that was not proved is not worth a claim.
+2. The others are asked before anything is claimed, so that a restore that was started by mistake, while the source
+   lives, takes nothing away from it.
+3. The claim: from here on no other run can promote this shard, until this one is through or given up.
+4. History and durable settings, by a clean restart that is still closed. Killed in it, it is done again.
+5. Where the fleet file wants replicas first: their account is let in. Nobody else is.
+
+Then so many replicas are rebuilt from the closed server, each by a step of its own. Step ``promote``:
+
+6. The claim is still this run's, and is the one that it has prepared under. One that somebody has given up meanwhile
+   is not made anew here: ``prepare``, run again, does that.
+7. The wanted replicas were found equal in this run, and follow. They are asked now: they may have died since.
+8. The others are asked once more: all that took a while.
+9. The epoch is won, in one conditional put. It is the only thing that allows the next step.
+10. The doors; then the replicas' account is as it was. The rest of the replicas is rebuilt behind that.
+
+Each is a state that survives a crash: the mark in the data directory says how far the server is, the epoch in the
+store who may open it. Both steps look first what was done, so running them again finishes a half-done promotion, and
+nothing is ever open to writes before its epoch was won. Here is what both ask before they act.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable
+from pathlib import Path
+
+from relight.errors import ClaimRefused, PromotionRefused
+from relight.fencing.asking import Answer, ask, keep_closed
+from relight.fencing.epochs import load_epochs, newest
+from relight.fleet import Server
+from relight.server.rebuilt import Mark, read_mark
+from relight.site import Run, Site
+
+_NO_SOCKET = Path("/nonexistent/mysqld.sock")
+"""Of a server that is known by its address alone: the socket of the fleet file's source leads to that one."""
+
+
+def mark_of(run: Run, server: Server) -> Mark:
+    """How far the run's server is. :raises PromotionRefused: a rehearsal, or the server is not this run's."""
+    mark = read_mark(server.datadir)
+    if run.mode == "rehearse":
+        why = "this is a rehearsal"
+    elif mark is None or mark.run_id != run.run_id:
+        why = f"{server.datadir} was not built by run {run.run_id}"
+    else:
+        return mark
+    raise PromotionRefused("promotion refused", on=run.shard, why=why, hint="the server stays closed")
+
+
+def who(run: Run) -> str:
+    """In whose name it is done."""
+    return run.requested_by or getpass.getuser()
+
+
+def refuse_if_overtaken(site: Site, run: Run, mark: Mark) -> None:
+    """A server that was open once, and lost the shard since, does not take it back because its task is cleared."""
+    last = newest(site.store, run.shard)
+    opened = mark.state == "promoted" and mark.epoch is not None
+    if opened and last is not None and last.claim.epoch != mark.epoch:
+        raise ClaimRefused(
+            "the shard has moved on", on=run.shard, why=f"this server was opened in epoch {mark.epoch}, and run "
+            f"{last.claim.run_id} has claimed {last.claim.epoch}", hint="relight fence show says who has it now",
+        )  # fmt: skip
+
+
+def refuse_second_writer(site: Site, run: Run, uuid: str) -> list[Answer]:
+    """Ask the old source and the replicas. A former source that is alive and closed is made to stay so.
+
+    :raises PromotionRefused: one of them takes writes, or receives from somebody who may.
+    """
+    former = list(_former_sources(site, run))
+    answers = ask([*former, *run.shard_of(site.fleet).replicas], site.admin, rebuilt_uuid=uuid)
+    if problems := [answer.problem for answer in answers if answer.problem]:
+        raise PromotionRefused(
+            "the shard has a source already", on=run.shard, why="; ".join(problems),
+            hint="the server stays closed. If the other one is not to be the source, close it first, then clear this "
+            "task",
+        )  # fmt: skip
+    closed = {answer.server for answer in answers if answer.closed}
+    for server in former:
+        if server.name in closed:
+            keep_closed(server, site.admin)
+            site.progress.say(f"{server.name} is alive and closed, and was made to stay so")
+    return answers
+
+
+def _former_sources(site: Site, run: Run) -> Iterable[Server]:
+    """The source of the fleet file, and whatever the last epochs were opened on."""
+    source = run.shard_of(site.fleet).source
+    yield source
+    known = {(source.host, source.port)}
+    for epoch in load_epochs(site.store, run.shard, last=3):
+        place = (epoch.claim.host, epoch.claim.port)
+        if place not in known:
+            known.add(place)
+            yield source.model_copy(update={
+                "name": epoch.claim.server, "host": epoch.claim.host, "port": epoch.claim.port, "socket": _NO_SOCKET
+            })  # fmt: skip

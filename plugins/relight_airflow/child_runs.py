@@ -1,0 +1,63 @@
+"""The runs of DAG ``restore`` that a run of ``restore_fleet`` has started: started and watched by the Task SDK.
+
+So no account is needed, and each run bears the name of the person who has triggered ``restore_fleet``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+
+from relight.errors import AirflowError, FleetError
+from relight.incident.conducting import Count, State
+from relight.incident.naming import run_id
+
+DAG = "restore"
+
+_IN_AIRFLOW: Mapping[State, list[str]] = {"active": ["queued", "running"], "done": ["success"], "failed": ["failed"]}
+
+
+def counter(ti: Any, incident: str) -> Count:
+    """Asks Airflow how many of some shards have a run in a state: one call for all of them."""
+
+    def count(shards: Sequence[str], state: State) -> int:
+        names = [run_id(incident, shard) for shard in shards]
+        return int(ti.get_dr_count(DAG, run_ids=names, states=_IN_AIRFLOW[state]))
+
+    return count
+
+
+def refuse_if_paused(ti: Any) -> None:
+    """:raises FleetError: the runs that would be started would wait without a word."""
+    if ti.get_dag(DAG).is_paused:
+        raise FleetError(
+            "DAG restore is paused", on=DAG, why="its runs would wait until somebody unpauses it",
+            hint="unpause it, then clear this task",
+        )  # fmt: skip
+
+
+def start(incident: str, shard: str, conf: Mapping[str, Any]) -> bool:
+    """Start the run of a shard; False where it is there already, which is joined.
+
+    :raises AirflowError: Airflow refuses it.
+    """
+    # TriggerDagRunOperator sends this message too, but ends its task with it: one run for each task.
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    message = TriggerDagRun(dag_id=DAG, run_id=run_id(incident, shard), conf=dict(conf))
+    try:
+        answer = SUPERVISOR_COMMS.send(message)
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if not isinstance(answer, ErrorResponse):
+        return True
+    if answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
+        return False
+    why = f"{answer.error.value} {answer.detail or ''}".strip()
+    raise AirflowError(
+        "Airflow does not start a restore", on=message.run_id, why=why,
+        hint="look whether DAG restore has import errors, then clear this task",
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""A restore that is asked for twice is one restore, and never another one than was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from relight.airflow_api.orders import Order, Placed, differences, place
+from relight.airflow_api.states import RunState
+from relight.errors import AirflowConflict
+from relight.planning.target import Target
+
+GTID = "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
+
+
+def order(target: str = "latest", **changed: Any) -> Order:
+    return Order(incident="inc-7", shard="shard-1", target=Target.parse(target), **changed)
+
+
+class Airflow:
+    """Stands for Airflow: keeps runs by their id, each once."""
+
+    def __init__(self, *, paused: bool = False) -> None:
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.paused = paused
+
+    def is_paused(self, _dag: str) -> bool:
+        return self.paused
+
+    def unpause(self, _dag: str) -> None:
+        assert self.paused, "an account that may not do this must not need it"
+        self.paused = False
+
+    def start(self, _dag: str, conf: dict[str, Any], *, run_id: str) -> str:
+        if run_id in self.runs:
+            raise AirflowConflict("there is one")
+        self.runs[run_id] = conf
+        return run_id
+
+    def run(self, dag: str, run_id: str) -> RunState:
+        return RunState(run_id, "running", (), dag, self.runs[run_id])
+
+
+def test_the_second_order_joins_the_restore_of_the_first() -> None:
+    api: Any = Airflow(paused=True)
+    name = "inc-7__shard-1"
+    assert place(api, order()) == Placed(dag_id="restore", run_id=name, joined=False, unpaused=True)
+    assert place(api, order()) == Placed(dag_id="restore", run_id=name, joined=True)
+    assert list(api.runs) == [name]
+
+
+def test_what_was_started_with_curl_is_joined_too() -> None:
+    api: Any = Airflow()
+    api.start("restore", {"shard": "shard-1"}, run_id="inc-7__shard-1")
+    assert place(api, order()).joined
+
+
+def test_another_restore_of_the_same_name_is_not_joined() -> None:
+    api: Any = Airflow()
+    place(api, order())
+    with pytest.raises(AirflowConflict, match="target_kind is 'latest' there, 'before' here") as caught:
+        place(api, order(f"before:{GTID}"))
+    assert "mode" not in caught.value.why
+
+
+def test_a_target_fills_both_fields_of_the_form() -> None:
+    conf = order(f"before:{GTID}").conf()
+    assert (conf["target_kind"], conf["target_value"]) == ("before", GTID)
+    assert not differences(order(f"before:{GTID}"), conf)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "-a", "é", "x" * 101])
+def test_a_name_that_airflow_does_not_take_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Order(incident=name, shard="shard-1", target=Target(kind="latest"))
