@@ -16,7 +16,7 @@ from relight.backups.manifest import Value
 from relight.errors import FleetError, LaneBlocked, RelightError
 from relight.rehearsal.history import sabotages_for
 from relight.sabotage import Sabotage
-from relight.site import Run, Site
+from relight.site import Run
 from relight_airflow import claim, incidents, metrics, promises, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.notify import notify
