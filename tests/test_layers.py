@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "promotion": {"errors", "fleet", "site", "server", "fencing"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
-    "reporting": {"errors", "fleet", "forecast", "overview", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
+    "reporting": {"errors", "fleet", "forecast", "overview", "sabotage", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
     "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "rehearsal", "store"},
     "incident": {"errors", "fleet", "site", "backups", "forecast", "planning", "store"},
