@@ -25,10 +25,10 @@ from relight_airflow.operators import (
     ShardOperator,
     ShardsOperator,
     StepOperator,
-    TurnOperator,
     WatcherOperator,
     shard_bands,
 )
+from relight_airflow.turn import TurnOperator
 
 DEFAULTS: dict[str, Any] = {
     "owner": "database operations",

@@ -10,25 +10,29 @@ from typing import Literal
 from relight.fleet import Limits
 from relight.forecast.queues import Kind, Played, Resource, Stage, play
 from relight.forecast.values import Forecast, Load
-from relight.forecast.work import AFTERWARDS, BETWEEN
+from relight.forecast.work import AFTERWARDS, BETWEEN, FIRST
 
 Speed = Literal["seconds", "low", "high"]
 """Which end of every step's span is taken."""
 
 KINDS: tuple[Kind, ...] = ("restores", "hosts", "store", "networks", "workers")
 
+LAST_BEFORE_OPEN = 5
+"""The step of the stages at whose end a shard takes writes."""
+
 _PREPARING = ("salvage", "plan", "guard", "lanes", BETWEEN)
-_PROVING = ("validate", "judge", "certify", "promote")
+_PROVING = ("validate", "judge", "certify", "prepare")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shards in the order of their turn, and what limits them. ``workers`` and each limit: None is no limit."""
+    """Shards in the order of their turn, and what limits them."""
 
     shards: tuple[tuple[Stage, ...], ...]
     loads: tuple[Load, ...]
     resources: tuple[Resource, ...]
     at_once: int | None
+    """So many shards at the same time; a shard keeps its place until its replicas are there. None: no limit."""
 
     @classmethod
     def of(
@@ -85,12 +89,9 @@ class Case:
 def _alone(stages: Sequence[Stage]) -> float:
     steps: dict[int, float] = {}
     for stage in stages:
-        if stage.step <= _LAST_BEFORE_OPEN:
+        if stage.step <= LAST_BEFORE_OPEN:
             steps[stage.step] = max(steps.get(stage.step, 0.0), stage.seconds)
     return sum(steps.values())
-
-
-_LAST_BEFORE_OPEN = 3
 
 
 def _resources(loads: Sequence[Load], limits: Limits, workers: int | None) -> Iterator[Resource]:
@@ -109,6 +110,12 @@ def _stages(load: Load, forecast: Forecast, number: dict[tuple[Kind, str], int],
     yield Stage(1, spans["restore"], (host, store, worker))
     yield Stage(2, spans["split"], (host, store, worker))
     yield Stage(2, spans["replay"], (host, worker))
-    yield Stage(_LAST_BEFORE_OPEN, sum(spans.get(step, 0.0) for step in _PROVING), (host, worker), opens=True)
-    if load.replicas:
-        yield Stage(_LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))
+    proving = sum(spans.get(step, 0.0) for step in _PROVING)
+    if spans[FIRST]:
+        yield Stage(3, proving, (host, worker))
+        yield Stage(4, spans[FIRST], (network, worker))
+        yield Stage(LAST_BEFORE_OPEN, spans["promote"], (host, worker), opens=True)
+    else:
+        yield Stage(LAST_BEFORE_OPEN, proving + spans["promote"], (host, worker), opens=True)
+    if spans[AFTERWARDS]:
+        yield Stage(LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))

@@ -1,8 +1,8 @@
-"""Getting what the lab needs: a real MySQL without Docker, an S3 server, and Redis and PostgreSQL for Airflow.
+"""Getting what the lab needs: a real MySQL without Docker, an S3 server, Redis and PostgreSQL for Airflow, a browser.
 
 Debian 12 has MariaDB but no MySQL. Debian's unstable suite has one; its packages are unpacked
-into a private folder and run with the C library they came with. Redis and PostgreSQL are those of
-Debian 12, and run with the machine's C library.
+into a private folder and run with the C library they came with. Redis, PostgreSQL and Chromium
+are those of Debian 12, and run with the machine's C library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relight.errors import CommandFailed, LabError
-from relight.lab import mysql, s3, services
+from relight.lab import browser, mysql, s3, services
+from relight.lab.browser import Browser
 from relight.lab.mysql import MySQL
 from relight.lab.packages import Wanted, fetch, unpack
 from relight.lab.place import Place
@@ -36,6 +37,14 @@ SERVICES = Wanted(
         "postgresql-common", "ssl-cert", "tzdata",
     ),
 )  # fmt: skip
+BROWSER = Wanted(
+    "bookworm", ("chromium", "fonts-dejavu-core"),
+    # The machine's C library is used; the others are for windows, sound and scripts that a headless one does without.
+    left_out=(
+        "libc6", "debconf", "perl", "tzdata", "xdg-utils", "x11-utils", "libgtk-3-common", "dconf-gsettings-backend",
+        "libgl1-mesa-dri", "libllvm15", "shared-mime-info", "adwaita-icon-theme", "desktop-file-utils",
+    ),
+)  # fmt: skip
 
 _PATHS = {"mysqld": "usr/sbin/mysqld", "mysql": "usr/bin/mysql", "mysqlbinlog": "usr/bin/mysqlbinlog"}
 
@@ -53,6 +62,9 @@ def install(place: Place, say: Say) -> MySQL:
     if services.private(place) is None:
         say(f"Redis and PostgreSQL from Debian 12, into {place.services}: downloading about 45 MB")
         _fetch_services(place)
+    if browser.on_machine() is None and browser.private(place) is None:
+        say(f"Chromium from Debian 12, for tests of the pages, into {place.browser}: downloading about 120 MB")
+        _fetch_browser(place)
     say(f"MySQL {found.text} at {found.mysqld}, SeaweedFS at {s3.program()}")
     return found
 
@@ -94,6 +106,30 @@ def _fetch_services(place: Place) -> Services:
             hint="is the Debian mirror of this machine's apt sources reachable?",
         ) from None  # fmt: skip
     (place.services / services.STAMP).touch()
+    shutil.rmtree(downloads)
+    return found
+
+
+def _fetch_browser(place: Place) -> Browser:
+    downloads = place.root / "browser.download"
+    shutil.rmtree(place.browser, ignore_errors=True)
+    try:
+        unpack(fetch(BROWSER, downloads), place.browser)
+        found = browser.in_folder(place.browser)
+        if found is None:
+            raise LabError("a program is missing from the unpacked packages", on=str(place.browser))
+        browser.write_fonts(place.browser)
+        profile = f"--user-data-dir={downloads / 'profile'}"
+        page = [str(found.program), *browser.ARGUMENTS, profile, "--dump-dom", "data:,works"]
+        told = command.run(page, environment=found.environment, timeout=120)
+    except CommandFailed as error:
+        raise LabError(
+            "Chromium could not be installed", on=str(place.browser), why=str(error),
+            hint="is the Debian mirror of this machine's apt sources reachable? A chromium on PATH is used instead",
+        ) from None  # fmt: skip
+    if b"works" not in told:
+        raise LabError("the Chromium that was unpacked shows nothing", on=str(place.browser))
+    (place.browser / browser.STAMP).touch()
     shutil.rmtree(downloads)
     return found
 

@@ -49,6 +49,11 @@ class Place:
         return self.root / "services"
 
     @property
+    def browser(self) -> Path:
+        """The private browser, where the machine has none of its own."""
+        return self.root / "browser"
+
+    @property
     def fleet_file(self) -> Path:
         """The lab's fleet file."""
         return self.root / "fleet.yaml"

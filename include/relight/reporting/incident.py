@@ -143,7 +143,7 @@ def make_incident(runs: Sequence[RunNow], forecasts: Mapping[str, Span], now: da
     span = max((now - began).total_seconds(), 1.0) if began else 1.0
     cards = [make_card(run, forecasts.get(run.shard), now, began or now, span) for run in runs]
     cards.sort(key=lambda card: (_URGENCY[card.kind], card.now.started or now, card.now.shard))
-    lefts = [card.left.seconds for card in cards if card.left and card.kind in ("running", "waiting")]
+    lefts = [card.left.seconds for card in cards if card.left and card.kind == "running"]
     return Incident(
         at=now, cards=tuple(cards), began=began, span=span, left=max(lefts, default=None),
         counts=tuple((kind, word, sum(card.kind == kind for card in cards)) for kind, word in WORDS.items()),
@@ -159,7 +159,9 @@ def make_card(run: RunNow, forecast: Span | None, now: datetime, began: datetime
     elapsed = ((run.ended or now) - (run.started or run.ended or now)).total_seconds()
     kind = _kind(run, asks)
     open_again = any(task.task == "promote" and task.state == "success" for task in run.tasks)
-    left = None if forecast is None or open_again or kind in ("success", "failed") else _left(forecast, elapsed)
+    left = (
+        None if forecast is None or open_again or kind in ("success", "failed", "waiting") else _left(forecast, elapsed)
+    )
     return RunCard(
         now=run, kind=kind, word=WORDS[kind], doing=_doing(run, active), done=sum(t.state in _OVER for t in run.tasks),
         total=len(run.tasks), bars=bars, speed=sum(bar.speed for _, bar in bars if bar.share < 1), elapsed=elapsed,

@@ -12,6 +12,9 @@ from fastapi import Depends
 SEES_RESTORES = Depends(requires_access_dag("GET", param_dag_id="restore"))
 """May look at DAG ``restore``: what lets a person see the fleet."""
 
+SEES_REHEARSALS = Depends(requires_access_dag("GET", param_dag_id="rehearse"))
+"""May look at DAG ``rehearse``."""
+
 SEES_THE_RUN = Depends(requires_access_dag("GET"))
 """May look at the DAG that the page's address names as ``dag_id``."""
 

@@ -12,14 +12,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from relight.errors import RelightError
-from relight_airflow.pages import fleet, incident, report, run
+from relight_airflow.pages import fleet, incident, rehearsals, report, run, start
 from relight_airflow.pages.rendering import POLICY, STATIC, base_of, page
 
 app = FastAPI(title="Relight", docs_url=None, redoc_url=None, openapi_url=None)
 app.add_middleware(GZipMiddleware, minimum_size=1024)
 # Style and scripts are no secrets, and a page that says "sign in" needs them.
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
-for module in (fleet, incident, run, report):
+for module in (fleet, incident, run, rehearsals, start, report):
     app.include_router(module.router)
 
 

@@ -1,0 +1,157 @@
+// The form that starts a restore. The plan comes from the server; the run is started by Airflow's own API, as the person
+// who is signed in, so that Airflow decides whether they may.
+"use strict";
+
+(() => {
+  const form = document.getElementById("start");
+  if (!form) return;
+  const base = document.body.dataset.base;
+  const at = (id) => document.getElementById(id);
+  const boxes = [...form.querySelectorAll("input[name=shard]")];
+  const asked = { reach: 0, plan: 0 };
+  let planned = "";
+  let timer = 0;
+
+  const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  const radio = (name) => form.querySelector(`input[name=${name}]:checked`).value;
+  const HINTS = { time: "2026-11-22T19:00:00Z", before: "SERVER-UUID:NUMBER", gtid: "SERVER-UUID:NUMBER" };
+  const NAMES = { time: "Time, with its zone", before: "GTID of the first transaction that is not wanted", gtid: "GTID of the last one that is wanted" };
+
+  function query() {
+    const said = new URLSearchParams();
+    chosen().forEach((name) => said.append("shard", name));
+    said.set("target_kind", radio("target_kind"));
+    said.set("target_value", radio("target_kind") === "latest" ? "" : at("target_value").value.trim());
+    said.set("mode", radio("mode"));
+    return said;
+  }
+
+  async function get(what, said) {
+    const mine = ++asked[what];
+    const answer = await fetch(`${base}/relight/start/${what}?${said}`, { headers: { Accept: "application/json" } });
+    const told = await answer.json();
+    if (!answer.ok) throw new Error([told.detail, told.hint].filter(Boolean).join(". What to do: "));
+    return mine === asked[what] ? told : null;
+  }
+
+  async function drawLines() {
+    const names = chosen();
+    asked.reach += 1;
+    if (!names.length) { at("lines").replaceChildren(); return; }
+    const said = new URLSearchParams(names.map((name) => ["shard", name]));
+    try {
+      const told = await get("reach", said);
+      if (told) at("lines").innerHTML = told.html;
+    } catch (error) { at("lines").textContent = error.message; }
+  }
+
+  async function drawPlan() {
+    const said = query();
+    planned = "";
+    asked.plan += 1;
+    ready();
+    if (!chosen().length) { at("plans").innerHTML = '<p class="note">Choose a shard.</p>'; return; }
+    if (radio("target_kind") !== "latest" && !said.get("target_value")) {
+      at("plans").innerHTML = '<p class="note">Say to which point.</p>';
+      return;
+    }
+    at("plans").setAttribute("aria-busy", "true");
+    try {
+      const told = await get("plan", said);
+      if (!told) return;
+      at("plans").innerHTML = told.html;
+      if (told.possible) planned = said.toString();
+    } catch (error) { at("plans").textContent = error.message; }
+    at("plans").removeAttribute("aria-busy");
+    ready();
+  }
+
+  function ready() {
+    const names = chosen();
+    const many = names.length > 1;
+    const promote = radio("mode") === "promote";
+    const wanted = many ? `${names.length} shards` : names[0] || "";
+    at("picked").textContent = names.length ? `${names.length.toLocaleString("en")} chosen` : "none chosen";
+    form.querySelectorAll(".single").forEach((one) => { one.hidden = many; });
+    form.querySelectorAll(".many").forEach((one) => { one.hidden = !many; });
+    if (many && ["before", "gtid"].includes(radio("target_kind"))) form.querySelector("input[value=latest]").checked = true;
+    const kind = radio("target_kind");
+    at("value").hidden = kind === "latest";
+    at("value").querySelector("span").textContent = NAMES[kind] || "";
+    at("target_value").placeholder = HINTS[kind] || "";
+    at("confirming").hidden = !(promote && names.length && planned);
+    at("wanted").textContent = wanted;
+    const sure = !promote || at("confirm").value.trim() === wanted;
+    const possible = planned !== "" && planned === query().toString();
+    const named = !many || at("incident").value.trim() !== "";
+    at("go").disabled = !(possible && sure && named && (!many || form.dataset.fleet));
+    at("go").textContent = !names.length ? "Start" : promote ? `Bring ${wanted} back` : `Rehearse ${wanted}`;
+  }
+
+  function changed(wait) {
+    ready();
+    clearTimeout(timer);
+    timer = setTimeout(drawPlan, wait);
+  }
+
+  async function send(method, path, body) {
+    const answer = await fetch(`${base}/api/v2${path}`, {
+      method, credentials: "same-origin", headers: { "Content-Type": "application/json", Accept: "application/json" }, body: JSON.stringify(body),
+    });
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) {
+      const why = answer.status === 403 ? "your account may not start it" : typeof told.detail === "string" ? told.detail : JSON.stringify(told.detail || "");
+      throw new Error(`Airflow refused (${answer.status}): ${why}`);
+    }
+    return told;
+  }
+
+  async function start() {
+    const names = chosen();
+    const said = query();
+    const many = names.length > 1;
+    const conf = { target_kind: said.get("target_kind"), target_value: said.get("target_value"), mode: said.get("mode") };
+    const dag = many ? "restore_fleet" : "restore";
+    if (many) Object.assign(conf, { shards: names, incident: at("incident").value.trim() });
+    else conf.shard = names[0];
+    at("go").disabled = true;
+    at("outcome").className = "notice";
+    at("outcome").textContent = "Asking Airflow…";
+    try {
+      const run = await send("POST", `/dags/${dag}/dagRuns`, { logical_date: null, conf });
+      const link = document.createElement("a");
+      link.href = many ? `${base}/relight/incident` : `${base}/relight/run/${dag}/${encodeURIComponent(run.dag_run_id)}`;
+      link.textContent = run.dag_run_id;
+      at("outcome").className = "notice good";
+      at("outcome").replaceChildren("✓ Started. Watch it: ", link);
+      if (document.querySelector(`[data-paused="${dag}"]`)) at("outcome").append(". It waits until the DAG is unpaused: see above.");
+      at("confirm").value = "";
+      planned = "";
+      link.focus();
+    } catch (error) {
+      at("outcome").className = "notice bad";
+      at("outcome").textContent = `✕ ${error.message}`;
+      ready();
+    }
+  }
+
+  boxes.forEach((box) => box.addEventListener("change", () => { drawLines(); changed(150); }));
+  form.querySelectorAll("input[type=radio]").forEach((one) => one.addEventListener("change", () => changed(0)));
+  at("target_value").addEventListener("input", () => changed(500));
+  at("confirm").addEventListener("input", ready);
+  at("incident").addEventListener("input", ready);
+  at("find").addEventListener("input", () => {
+    const wanted = at("find").value.trim().toLowerCase();
+    boxes.forEach((box) => { box.parentElement.hidden = !box.value.includes(wanted) && !box.checked; });
+  });
+  at("find").addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); if (!at("go").disabled) start(); });
+  document.querySelectorAll("[data-unpause]").forEach((button) => button.addEventListener("click", async () => {
+    try {
+      await send("PATCH", `/dags/${button.dataset.unpause}`, { is_paused: false });
+      button.closest("[data-paused]").remove();
+    } catch (error) { button.closest("[data-paused]").append(` ${error.message}`); }
+  }));
+  drawLines();
+  drawPlan();
+})();

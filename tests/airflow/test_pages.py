@@ -1,0 +1,347 @@
+"""The pages, in a real Chromium, served by a real Airflow, from a real store.
+
+What is in the store was made up, and so were the states of 200 runs; one run is real, started by the form.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, expect
+
+from relight.credentials import EnvironmentCredentials, Login
+from relight.fleet import Fleet, Server, Shard, StoreSettings
+from relight.lab.airflow import LabAirflow
+from relight.lab.airflow_client import AirflowClient
+from relight.lab.place import Place
+from relight.lab.s3 import S3Server
+from relight.overview import keeping
+from relight.store.s3 import open_store
+from tests.airflow.conftest import PROJECT
+from tests.support.browsing import LOOKS, Look, Visit, browser, token, visit
+from tests.support.made_backups import SERVER, backed_up, rehearsed
+from tests.support.made_overview import made_overview, names
+from tests.support.made_runs import pretend
+
+pytestmark = pytest.mark.timeout(900)
+
+SHARDS = names(12)
+IN_STORE = 2000
+AT_WORK = 200
+VIEWS = ("fleet", "incident", "start?shard=shop-0001", "rehearsals", "run/restore/INC-7__shop-0005")
+JSON = (
+    "incident/data",
+    "run/restore/INC-7__shop-0005/data",
+    "start/reach?shard=shop-0001",
+    "start/plan?shard=shop-0001",
+)
+OTHERS = ("report/restore/INC-7__shop-0005", "run/restore/INC-7__shop-0005/certificate")
+
+
+@dataclass
+class World:
+    url: str
+    client: AirflowClient
+    database: Path
+    admin: str
+    viewer: str
+    nobody: str
+
+    def get(self, path: str, session: str | None, accept: str = "application/json") -> httpx.Response:
+        headers = {"Accept": accept} | ({"Authorization": f"Bearer {session}"} if session else {})
+        return httpx.get(f"{self.url}/relight/{path}", headers=headers, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def world(watched: Path, s3_server: S3Server) -> Iterator[World]:
+    """An Airflow that knows twelve shards; a store that knows of 2,000, and has backups of two."""
+    place = Place(watched / "pages")
+    place.root.mkdir()
+    settings = StoreSettings(bucket=s3_server.bucket, prefix="pages", endpoint=s3_server.endpoint, part_size_mib=5)
+    shards = tuple(shard(place.root, name, number) for number, name in enumerate(SHARDS))
+    document = Fleet(fleet="shop", store=settings, shards=shards).model_dump(mode="json", exclude_none=True)
+    place.fleet_file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    fill(settings, s3_server.login)
+    credentials = EnvironmentCredentials({
+        **{f"RELIGHT_{purpose}_{part}": "x" for purpose in ("ADMIN", "REPLICATION") for part in ("USER", "PASSWORD")},
+        "RELIGHT_STORE_USER": s3_server.login.user, "RELIGHT_STORE_PASSWORD": s3_server.login.password,
+        "RELIGHT_CERTIFICATE_USER": "tests", "RELIGHT_CERTIFICATE_PASSWORD": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    })  # fmt: skip
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=2, accounts={"viewer": "viewer", "nobody": ""})
+    client = airflow.start()
+    made = World(
+        client.url, client, airflow.home / "airflow.db", token(client.url, *airflow.login),
+        *(token(client.url, user, airflow.password(user)) for user in ("viewer", "nobody")),
+    )  # fmt: skip
+    at_work(made)
+    yield made
+    client.close()
+    airflow.stop()
+
+
+def shard(root: Path, name: str, number: int) -> Shard:
+    def server(letter: str, port: int) -> Server:
+        home = root / "servers" / f"{number}-{letter}"
+        return Server.model_validate({
+            "name": f"{name}-{letter}", "port": port, "datadir": home / "data", "socket": home / "s", "workdir": home / "work",
+            "options_file": home / "my.cnf", "control": {"kind": "process"},
+        })  # fmt: skip
+
+    return Shard(
+        name=name, tier=1 + number % 3, source=server("a", 3000 + 2 * number), scratch=server("x", 3001 + 2 * number)
+    )
+
+
+def fill(settings: StoreSettings, login: Login) -> None:
+    store, now = open_store(settings, login), datetime.now(UTC)
+    keeping.keep(store, made_overview(names(IN_STORE), now - timedelta(minutes=3)))
+    backed_up(store, "shop-0001", now)
+    backed_up(store, "shop-0002", now, gap_at=11)
+    for name in SHARDS[:4]:
+        rehearsed(store, name, now, slower=name == "shop-0002")
+
+
+def at_work(world: World) -> None:
+    """Runs of the paused DAG, and states as if they went on."""
+    world.client.unpause("restore")
+    world.client.send("PATCH", "/api/v2/dags/restore", {"is_paused": True})
+    runs = [(f"INC-7__{name}", name) for name in names(AT_WORK)]
+    for run_id, name in runs:
+        body = {"logical_date": None, "dag_run_id": run_id, "conf": {"shard": name}}
+        world.client.send("POST", "/api/v2/dags/restore/dagRuns", body)
+    pretend(world.database, runs)
+
+
+@pytest.fixture
+def fleet_page(chromium: Browser, world: World) -> Iterator[Visit]:
+    with visit(chromium, world.url, "/relight/fleet", world.admin) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("path", [*VIEWS, *JSON, *OTHERS, ""])
+def test_nobody_sees_anything_without_signing_in_or_without_the_permission(world: World, path: str) -> None:
+    for session, status in ((None, 401), (world.nobody, 403)):
+        for accept in ("application/json", "text/html"):
+            answer = world.get(path, session, accept)
+            assert answer.status_code == (307 if path == "" else status)
+            assert "shop-0001" not in answer.text.replace(path, "")
+
+
+@pytest.mark.parametrize("path", [*VIEWS, *JSON])
+def test_who_may_read_the_dags_may_see_the_pages_and_nothing_foreign_is_loaded(world: World, path: str) -> None:
+    answer = world.get(path, world.viewer)
+    assert answer.status_code == 200, answer.text
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", answer.text)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("path", VIEWS)
+def test_each_view_is_fit_for_everybody(chromium: Browser, world: World, path: str, look: Look) -> None:
+    with visit(chromium, world.url, f"/relight/{path}", world.admin, look) as opened:
+        expect(opened.page.locator("h1")).to_be_visible()
+        if "start" in path:
+            expect(opened.page.locator(".plan")).to_have_count(1)
+        opened.page.wait_for_timeout(300)
+        # What the eye sees of 2,000 rows, in which the first hundred are like all.
+        opened.page.evaluate(
+            "document.querySelectorAll('#fleet tbody tr').forEach((row, n) => n > 100 && row.remove())"
+        )
+        opened.assert_fit()
+
+
+def test_2000_shards_can_be_used_within_a_second(chromium: Browser, world: World) -> None:
+    took = []
+    for _ in range(5):
+        with visit(chromium, world.url, "/relight/fleet", world.admin) as opened:
+            opened.page.wait_for_load_state("load")
+            assert opened.page.locator("#fleet tbody tr").count() == IN_STORE
+            took.append(opened.page.evaluate("performance.getEntriesByName('usable')[0].startTime"))
+    print(f"usable after {sorted(round(one) for one in took)} ms")
+    assert min(took) < 1000
+
+
+def test_the_fleet_is_sorted_and_filtered_by_keyboard_and_the_address_remembers_it(fleet_page: Visit) -> None:
+    page = fleet_page.page
+    rows = page.locator("#fleet tbody tr:not([hidden])")
+    expect(rows.first).to_contain_text("at risk")
+    page.keyboard.press("/")
+    page.keyboard.type("shop-000")
+    expect(rows).to_have_count(8)
+    page.get_by_role("button", name="Shard", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(rows.first).to_contain_text("shop-0001")
+    page.keyboard.press("Enter")
+    expect(rows.first).to_contain_text("shop-0009")
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("Shard")
+    page.get_by_role("button", name=re.compile("at risk")).press("Space")
+    expect(rows).to_have_count(1)
+    page.reload()
+    expect(rows).to_have_count(1)
+    expect(page.locator("#shown")).to_have_text("1 shown")
+
+
+def test_a_fleet_that_nobody_has_looked_over_says_what_to_do(world: World) -> None:
+    from relight_airflow.pages.rendering import environment
+
+    text = (
+        environment()
+        .get_template("fleet.html.j2")
+        .render(base="", here="/relight", view="fleet", views=(), version="", fleet="shop", overview=None, board=None)
+    )
+    assert "Nobody has looked over the fleet yet" in text
+    assert "/dags/fleet_overview" in text
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_the_tab_key_leads_through_a_page_and_shows_where_it_is(chromium: Browser, world: World, path: str) -> None:
+    with visit(chromium, world.url, f"/relight/{path}", world.admin) as opened:
+        page, seen = opened.page, []
+        for _ in range(9):
+            page.keyboard.press("Tab")
+            seen.append(
+                page.evaluate("""(() => { const e = document.activeElement, s = getComputedStyle(e), b = e.getBoundingClientRect();
+                return [e.innerText || e.id || e.name, s.outlineStyle, parseFloat(s.outlineWidth), b.width > 0 && b.bottom > 0]; })()""")
+            )
+        assert seen[0][0] == "Skip to the content"
+        assert [text for text, *_ in seen[1:5]] == ["Fleet", "Incident", "Restore", "Rehearsals"]
+        assert all(style != "none" and width >= 1 and there for _, style, width, there in seen), seen
+
+
+def test_200_runs_are_told_of_within_a_second(world: World) -> None:
+    took = []
+    for _ in range(5):
+        started = time.monotonic()
+        told = world.get("incident/data", world.admin).json()
+        took.append(time.monotonic() - started)
+    assert told["active"] == AT_WORK - 2 * AT_WORK // 10  # failed and done are over
+    print(f"{AT_WORK} runs: {sorted(round(1000 * one) for one in took)} ms")
+    assert min(took) < 1
+
+
+def test_news_come_by_themselves_and_touch_only_what_has_changed(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/incident", world.admin) as opened:
+        page = opened.page
+        card = page.locator(
+            "[data-place=runs] > [data-part='restore/INC-7__shop-0003']".replace("shop-0003", SHARDS[2])
+        )
+        other = "[data-place=gantt] > [data-part='restore/INC-7__shop-0004'] .row"
+        expect(card.get_by_text("queued")).to_be_visible()
+        page.wait_for_function("+document.getElementById('live').dataset.looks >= 1")
+        page.evaluate(f"document.querySelector(\"{other}\").dataset.mine = 'kept'")
+        page.get_by_role("link", name="shop-0005").first.focus()
+        with sqlite3.connect(world.database, timeout=30) as db:
+            db.execute("UPDATE dag_run SET state = 'failed', start_date = datetime('now'), end_date = datetime('now') "
+                       "WHERE run_id = ?", [f"INC-7__{SHARDS[2]}"])  # fmt: skip
+        expect(card.locator(".mark.failed")).to_be_visible(timeout=15000)
+        assert page.locator(other).get_attribute("data-mine") == "kept"
+        assert page.evaluate("document.activeElement.textContent") == "shop-0005"
+        assert not opened.said
+
+
+def test_a_page_that_nobody_sees_asks_for_nothing(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/incident", world.admin) as opened:
+        page, asked = opened.page, []
+        page.wait_for_function("+document.getElementById('live').dataset.looks >= 1")
+        page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(1000)  # what was under way
+        page.on("request", lambda request: asked.append(request.url))
+        page.wait_for_timeout(4500)
+        assert asked == []
+        page.evaluate("Object.defineProperty(document, 'hidden', {value: false, configurable: true})")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(1000)
+        assert asked, "it goes on when somebody looks"
+
+
+def test_who_is_waited_for_is_one_click_from_the_question(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/incident", world.admin) as opened:
+        link = opened.page.get_by_role("link", name="Read and answer").first
+        assert re.fullmatch(
+            r".*/dags/restore/runs/INC-7__[\w-]+/tasks/approve/required_actions", link.get_attribute("href")
+        )
+        link.click()
+        expect(opened.page.get_by_text("May this shard be promoted?").first).to_be_visible(timeout=30000)
+
+
+def test_airflow_shows_the_pages_in_its_frame_and_links_lead_out_of_it(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/plugin/relight", world.admin) as opened:
+        frame = opened.page.frame_locator("iframe")
+        expect(frame.locator("h1")).to_contain_text("Fleet", timeout=30000)
+        frame.get_by_role("link", name="Incident").click()
+        expect(frame.locator("h1")).to_have_text("Incident")
+        frame.get_by_role("link", name="Read and answer").first.click()
+        opened.page.wait_for_url("**/required_actions", timeout=30000)
+
+
+def form(page: Page) -> tuple[object, object]:
+    return page.locator("#confirm"), page.locator("#go")
+
+
+def test_a_point_that_cannot_be_reached_is_refused_in_words(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/start?shard=shop-0002", world.admin) as opened:
+        page = opened.page
+        expect(page.get_by_text("Gap: nothing between")).to_be_visible()
+        page.get_by_label("A time").check()
+        page.locator("#target_value").fill("yesterday")
+        expect(page.locator("#plans")).to_contain_text("not a time")
+        expect(page.locator("#plans")).to_contain_text("write it like 2026-11-22T19:00:00Z")
+        page.locator("#target_value").fill((datetime.now(UTC) - timedelta(hours=15)).isoformat())
+        expect(page.locator("#plans")).to_contain_text("transactions are missing on the way to the target")
+        expect(page.locator("#go")).to_be_disabled()
+        page.get_by_label("Before a transaction").check()
+        page.locator("#target_value").fill(f"{SERVER}:2950")
+        expect(page.locator("#plans")).to_contain_text("Lost: what was written since")
+
+
+def test_the_form_starts_a_real_run_once_its_shard_was_typed(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/start?shard=shop-0001", world.admin) as opened:
+        page = opened.page
+        expect(page.locator(".plan")).to_contain_text("Comes back as it was at")
+        confirm, go = page.locator("#confirm"), page.locator("#go")
+        expect(go).to_be_disabled()
+        confirm.fill("shop-0002")
+        expect(go).to_be_disabled()
+        confirm.fill("shop-0001")
+        page.get_by_role("button", name="Unpause it").first.click()
+        confirm.press("Enter")
+        expect(page.get_by_text("Started. Watch it:")).to_be_visible(timeout=15000)
+        assert page.evaluate("document.activeElement.tagName") == "A"
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_contain_text("shop-0001 restore to latest")
+        run_id = page.url.rpartition("/")[2]
+        assert world.client.run("restore", httpx.URL(page.url).path.rpartition("/")[2]) is not None
+        # It cannot succeed: nobody has made these backups. The page says where it stopped, and leads to the log.
+        run = world.client.wait("restore", httpx.URL(page.url).path.rpartition("/")[2], timeout=240)
+        assert run.state == "failed"
+        (task, *_) = run.failures
+        page.reload()
+        expect(page.locator(".notice.bad").first).to_be_visible()
+        expect(page.get_by_role("link", name=re.compile(f"{task.task_id}.*failed: its log"))).to_be_visible()
+        assert opened.said == []
+        assert run_id
+
+
+def test_who_may_not_start_a_restore_is_told_so_by_airflow(chromium: Browser, world: World) -> None:
+    with visit(chromium, world.url, "/relight/start?shard=shop-0001", world.viewer) as opened:
+        opened.page.locator("#confirm").fill("shop-0001")
+        opened.page.locator("#go").click()
+        expect(opened.page.locator("#outcome")).to_contain_text("your account may not start it")

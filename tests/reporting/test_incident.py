@@ -1,0 +1,101 @@
+"""Runs and tasks made into cards: what each is at, who is waited for, how long it will take."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relight.forecast.values import Span
+from relight.reporting.incident import LiveBar, RunNow, TaskNow, make_incident
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = Span(seconds=3600, low=3000, high=4000)
+
+
+def at(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def task(name: str, state: str = "running", began: float = 5, **more: object) -> TaskNow:
+    return TaskNow(task=name, state=state, started=at(began), **more)  # type: ignore[arg-type]
+
+
+def run(shard: str, *tasks: TaskNow, state: str = "running", began: float | None = 10) -> RunNow:
+    started = None if began is None else at(began)
+    ended = NOW if state in ("success", "failed") else None
+    return RunNow(dag="restore", run=f"i__{shard}", shard=shard, state=state, started=started, ended=ended, tasks=tasks)
+
+
+def test_who_waits_for_a_person_comes_first_then_what_has_failed() -> None:
+    found = make_incident(
+        [run("done", state="success"), run("queued", state="queued", began=None), run("runs", task("plan")),
+         run("failed", task("guard", "failed"), state="failed"), run("asks", task("approve", "awaiting_input", waits=True))],
+        {}, NOW,
+    )  # fmt: skip
+    assert [(card.now.shard, card.kind) for card in found.cards] == [
+        ("asks", "waiting"), ("failed", "failed"), ("runs", "running"), ("queued", "queued"), ("done", "success"),
+    ]  # fmt: skip
+    assert found.active == 3
+    assert [one.task for one in found.cards[1].failed] == ["guard"]
+
+
+def test_the_step_that_is_furthest_is_named_with_how_much_of_it_is_done() -> None:
+    tasks = [
+        task("split", "running"),
+        *(task("replay", state, index=i) for i, state in enumerate(["success", "running", "running"])),
+    ]
+    (card,) = make_incident([run("a", *tasks)], {}, NOW).cards
+    assert card.doing == "replaying logs, 1 of 3"
+
+
+def test_a_step_that_this_page_does_not_know_is_called_by_its_own_name() -> None:
+    (card,) = make_incident([run("a", task("something_new"))], {}, NOW).cards
+    assert card.doing == "something_new"
+
+
+def test_bars_of_tasks_that_are_over_are_not_shown_and_speeds_add_up() -> None:
+    def bar(done: int) -> LiveBar:
+        return LiveBar(label="orders", done=done, total=100, speed=10, at=NOW)
+
+    tasks = [
+        task("restore_snapshot", "success", bars=(bar(100),)),
+        task("replay", index=0, bars=(bar(40),)),
+        task("replay", index=1, bars=(bar(60),)),
+    ]
+    (card,) = make_incident([run("a", *tasks)], {}, NOW).cards
+    assert [(name, one.share) for name, one in card.bars] == [("replay", 0.4), ("replay", 0.6)]
+    assert card.speed == 20
+
+
+@pytest.mark.parametrize(("began", "left", "late"), [(10, 3000, 0), (60, 0, 0), (70, 0, 200)])
+def test_what_is_left_is_the_forecast_less_what_has_passed(began: float, left: float, late: float) -> None:
+    found = make_incident([run("a", task("replay"), began=began)], {"a": HOUR}, NOW)
+    (card,) = found.cards
+    assert card.left is not None
+    assert (card.left.seconds, card.late) == (left, late)
+    assert found.left == left
+
+
+def test_nothing_is_left_once_the_shard_takes_writes_or_a_person_is_waited_for() -> None:
+    runs = [run("a", task("promote", "success"), task("replicas")), run("b", task("approve", waits=True))]
+    assert [card.left for card in make_incident(runs, {"a": HOUR, "b": HOUR}, NOW).cards] == [None, None]
+
+
+def test_a_chart_covers_everything_from_the_first_beginning_to_now() -> None:
+    found = make_incident(
+        [
+            run("a", task("plan", "success", began=10).model_copy(update={"ended": at(5)})),
+            run("b", task("plan", began=2.5)),
+        ],
+        {},
+        NOW,
+    )
+    stripes = {card.now.shard: card.stripes[0] for card in found.cards}
+    assert (stripes["a"].left, stripes["a"].width) == (0, 50)
+    assert (stripes["b"].left, stripes["b"].width) == (75, 25)
+
+
+def test_no_runs_are_no_trouble() -> None:
+    found = make_incident([], {}, NOW)
+    assert (found.cards, found.active, found.began) == ((), 0, None)
