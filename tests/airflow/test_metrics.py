@@ -8,8 +8,10 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -41,24 +43,30 @@ print("RESULT", json.dumps(bag.dags["fleet_overview"].get_task("look").execute({
 
 
 class Receiver:
-    """A StatsD server, as far as listening goes."""
+    """A StatsD server, as far as listening goes. It reads all the time, as a full buffer loses what comes next."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(0.2)
+        self._lines: list[str] = []
         self.port = self._socket.getsockname()[1]
+        self._thread = Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while datagram := self._socket.recv(65536):
+            lines = datagram.decode().splitlines()
+            self._lines += [line for line in lines if line.startswith("airflow.relight.")]
 
     def received(self) -> list[str]:
         """Everything that has come in so far about Relight."""
-        found = []
-        try:
-            while True:
-                found += self._socket.recv(65536).decode().splitlines()
-        except TimeoutError:
-            return [line for line in found if line.startswith("airflow.relight.")]
+        time.sleep(0.2)  # for what is on its way
+        return list(self._lines)
 
     def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
         self._socket.close()
 
 
