@@ -24,7 +24,7 @@ test: setup ## the whole test suite
 test-deep: setup ## thousands of random histories and hundreds of kills; takes hours
 	@RELIGHT_DEEP=1 .venv/bin/python -m pytest -n $(PYTEST_WORKERS) \
 		tests/lane/test_histories.py tests/lane/test_exactly_once.py \
-		tests/binlog/test_kernels.py tests/binlog/test_malformed.py
+		tests/binlog/test_kernels.py tests/binlog/test_malformed.py tests/fencing/test_rivals.py
 
 screenshots: setup ## pictures of the pages for docs/, from a rehearsal in the lab that `make demo` has left running
 	@.venv/bin/relight lab screenshots

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from relight_airflow.deadline import restore_deadline
 from relight_airflow.request import (
     FLEET_RUN,
     approval_params,
@@ -65,6 +66,7 @@ with DAG(
         **approval_params(),
         FLEET_RUN: fleet_run_param(),
     },
+    deadline=restore_deadline(),
     tags=["relight", "restore"],
     max_active_runs=most_restores(),
     max_active_tasks=64,

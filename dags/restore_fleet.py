@@ -31,7 +31,7 @@ from airflow.sdk import DAG
 
 from relight_airflow.fleet_request import fleet_params
 from relight_airflow.fleet_tasks import fleet_tasks
-from relight_airflow.steps import DEFAULTS
+from relight_airflow.steps import DEFAULTS, TOLD
 
 with DAG(
     "restore_fleet",
@@ -42,5 +42,6 @@ with DAG(
     params=fleet_params(),
     tags=["relight", "restore"],
     max_active_runs=4,
+    **TOLD,
 ):
     fleet_tasks()

@@ -1,6 +1,7 @@
-"""What Relight adds to Airflow's own pages: pages of its own, and a tab of each run.
+"""What Relight adds to Airflow: pages of its own, a tab of each run, and deadlines that know the fleet file.
 
-Airflow imports this file in every process, tasks included, so nothing else is imported unless this is the API server.
+Airflow imports this file in every process, tasks included, so nothing that takes long is imported unless this is the
+API server.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from relight_airflow.deadline import RestoreObjective
 
 
 def _apps() -> list[dict[str, Any]]:
@@ -24,6 +27,7 @@ class RelightPlugin(AirflowPlugin):
 
     name = "relight"
     fastapi_apps = _apps()
+    deadline_references = [RestoreObjective]  # noqa: RUF012 -- Airflow declares it as an attribute of instances
     external_views = [  # noqa: RUF012 -- Airflow declares it as an attribute of instances
         {
             "name": "Relight", "href": "relight/fleet", "destination": "nav", "url_route": "relight",

@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "backups", "server"},
     # Airflow, from outside.
-    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning"},
+    "airflow_api": {"errors", "gtid", "credentials", "backups", "planning", "incident"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "promotion": {"errors", "fleet", "site", "server", "fencing"},
@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "step_records": {"errors", "site", "store", "backups"},
     "reporting": {"errors", "fleet", "forecast", "overview", "sabotage", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
-    "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "rehearsal", "store"},
+    "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
     "incident": {"errors", "fleet", "site", "backups", "forecast", "planning", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
     "unpacking": {"errors", "progress", "store", "backups"},

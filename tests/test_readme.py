@@ -25,7 +25,17 @@ from relight.announcing.base import Endpoint
 from relight.announcing.settings import Announce
 from relight.cli.context import FAILED
 from relight.cli.main import app
-from relight.fleet import CertificateSettings, Fleet, Limits, Server, Shard, StoreSettings, Tier, load_fleet
+from relight.fleet import (
+    CertificateSettings,
+    Fleet,
+    Limits,
+    PromotionSettings,
+    Server,
+    Shard,
+    StoreSettings,
+    Tier,
+    load_fleet,
+)
 from relight.guard.finding import KINDS
 from relight.planning.target import Target
 from tests.support.servers import Servers
@@ -228,7 +238,7 @@ def fields() -> Iterator[tuple[str, str]]:
     yield "fleet", ""
     models = {
         "store": StoreSettings, "limits": Limits, "certificates": CertificateSettings, "shards[]": Shard,
-        "server": Server, "tiers[]": Tier,
+        "server": Server, "tiers[]": Tier, "promotion": PromotionSettings,
     }  # fmt: skip
     for prefix, model in models.items():
         for name, field in model.model_fields.items():
@@ -246,7 +256,7 @@ def test_every_field_of_the_fleet_file_is_described_with_its_default(name: str, 
 
 def test_no_field_is_described_that_does_not_exist() -> None:
     assert set(table("On your own fleet", "Field")) == {f"`{name}`" for name, _ in fields()}
-    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "tiers", "limits", "certificates"}
+    assert set(Fleet.model_fields) == {"fleet", "store", "shards", "tiers", "limits", "promotion", "certificates"}
 
 
 def test_the_settings_are_those_of_the_example() -> None:

@@ -7,6 +7,7 @@ commas, and since 8.3 tags: ``uuid:1-5:tag:1-3``. Intervals are closed on both e
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -154,7 +155,7 @@ def _parse_part(part: str, whole: str) -> Iterator[tuple[str, Interval]]:
         raise malformed(f"{uuid!r} is not a server UUID")
     if not rest:
         raise malformed(f"no transaction number after {uuid}")
-    stream = uuid
+    stream = sys.intern(uuid)  # the same few in every set: looked up in less time, and kept once
     for item, following in zip(rest, [*rest[1:], ""], strict=True):
         interval = _INTERVAL.match(item)
         if interval:
@@ -163,7 +164,7 @@ def _parse_part(part: str, whole: str) -> Iterator[tuple[str, Interval]]:
                 raise malformed(f"{item!r} is not an interval")
             yield stream, (first, last)
         elif _TAG.match(item) and _INTERVAL.match(following):
-            stream = f"{uuid}:{item}"
+            stream = sys.intern(f"{uuid}:{item}")
         else:
             raise malformed(f"{item!r} is neither a number, an interval nor a tag with one of these behind it")
 

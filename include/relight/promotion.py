@@ -15,7 +15,8 @@ Then so many replicas are rebuilt from the closed server, each by a step of its 
    is not made anew here: ``prepare``, run again, does that.
 7. The wanted replicas were found equal in this run, and follow. They are asked now: they may have died since.
 8. The others are asked once more: all that took a while.
-9. The epoch is won, in one conditional put. It is the only thing that allows the next step.
+9. The epoch is won, in one conditional put. It is the only thing that allows the next step. Right before that it is
+   looked up once more whether the shard has moved on: this process may have slept for long behind its win.
 10. The doors; then the replicas' account is as it was. The rest of the replicas is rebuilt behind that.
 
 Each is a state that survives a crash: the mark in the data directory says how far the server is, the epoch in the

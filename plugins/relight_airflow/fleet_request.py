@@ -117,8 +117,9 @@ def read_fleet_request(fleet: Fleet, params: Mapping[str, Any]) -> FleetRequest:
         "approval_reason": str(params["approval_reason"] or "").strip(),
     })  # fmt: skip
     meant = candidates(fleet, request.wanted)
-    read_request(fleet, run_id=request.incident, params={**request.conf(meant[0].name, "")}, mode="promote")
     _refuse_without_scratch(meant, request.mode)
+    # What is refused of one is refused of all: better here than in each of a thousand runs.
+    read_request(fleet, run_id=request.incident, params=request.conf(meant[0].name, ""))
     return request
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pkgutil import resolve_name
 from typing import Any
 
@@ -14,11 +13,10 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from relight.backups.manifest import Value
 from relight.errors import FleetError, LaneBlocked, RelightError
-from relight.rehearsal.history import load_history, sabotages_for, whose_turn
-from relight.rehearsal.turns import due, tonight
+from relight.rehearsal.history import sabotages_for
 from relight.sabotage import Sabotage
-from relight.site import Run, Site
-from relight_airflow import claim, request, work
+from relight.site import Run
+from relight_airflow import claim, incidents, metrics, promises, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.notify import notify
 from relight_airflow.place import fleet, open_site
@@ -79,7 +77,7 @@ class CheckOperator(RelightOperator):
         with plain_errors(self.log):
             request.refuse_unknown(dag_run.conf or {}, context["dag"].params)
             if getattr(dag_run, "run_type", None) == "operator_triggered" and self.mode == "rehearse":
-                skip_during_an_incident(context["ti"])  # one that a person has asked for goes on
+                incidents.skip_during(context["ti"])  # one that a person has asked for goes on
             here = fleet()
             run = request.read_request(
                 here,
@@ -151,7 +149,10 @@ class StepOperator(RelightOperator):
         with plain_errors(self.log):
             site = open_site(self.log)
             claim.check(ti, run.server(site.fleet).name)
-            result = self._call(resolve_name(self.step), site, run)
+            step = resolve_name(self.step)
+            result = self._call(step, site, run)
+            metrics.after_step(step, site.fleet, run, result)
+            promises.after_step(step, site, run, context, self.log)
             if self.fan_out is None:
                 return result
             ti.xcom_push(key="summary", value=result)
@@ -223,42 +224,6 @@ class DatabasesOperator(RelightOperator):
         return work.databases(run, ti.xcom_pull(task_ids=self.source, key="summary"))
 
 
-class TurnOperator(RelightOperator):
-    """Whose turn it is to be rehearsed: one configuration of DAG ``rehearse`` for each shard."""
-
-    def execute(self, context: Any) -> list[dict[str, str]]:
-        """So many as keep what the tiers promise, or as parameter ``shards`` says; none while a shard is restored."""
-        with plain_errors(self.log):
-            request.refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            skip_during_an_incident(context["ti"])
-            turn = self._turn(open_site(self.log), context["params"])
-        self.log.info("it is the turn of %s", ", ".join(turn) or "nobody")
-        return [{"shard": name} for name in turn]
-
-    def _turn(self, site: Site, params: Any) -> Sequence[str]:
-        wanted = params.get("shards")
-        if wanted is not None:
-            return whose_turn(site.store, site.fleet, int(wanted))
-        histories = load_history(site.store, site.fleet)
-        turn = tonight(
-            due(histories, site.fleet), datetime.now(UTC), at_once=site.fleet.limits.rehearsals,
-            hours=float(params["hours"]),
-        )  # fmt: skip
-        self.log.info("%s", turn.why)
-        return turn.shards
-
-
-def skip_during_an_incident(ti: Any) -> None:
-    """Rehearsals take from the store and from machines what a restore needs.
-
-    :raises AirflowSkipException: a shard is being restored. A run of DAG ``restore`` that only rehearses counts too:
-        what it does to the store is the same.
-    """
-    count = sum(ti.get_dr_count(dag_id=dag, states=list(claim.ACTIVE)) for dag in ("restore", "restore_fleet"))
-    if count:
-        raise AirflowSkipException(f"{count} restores are going on: nothing is rehearsed during an incident")
-
-
 def shard_bands() -> int:
     """How many lists of portions a DAG for every shard needs: one, unless there are thousands of queues."""
     try:
@@ -324,6 +289,7 @@ class ShardOperator(RelightOperator):
                     failed[shard] = error
                     self.log.warning("%s: %s", shard, error.with_hint())
                     continue
+                metrics.after_shard(step, site.fleet, shard, done[shard])
                 if len(self.keys) > 1:
                     memory.set("done", done)
             if failed:

@@ -22,7 +22,7 @@ from relight_airflow import pools, work
 from relight_airflow.place import fleet_in
 from relight_airflow.request import EVERY, FLEET_RUN, chosen_shards
 
-ANYWHERE = ("check", "databases", "approve", "shards", "watcher")
+ANYWHERE = ("check", "databases", "approve", "shards", "watcher", "look")
 """Tasks that touch no machine; also as ``shards_2`` and so on."""
 
 

@@ -24,10 +24,11 @@ from relight_airflow.operators import (
     ShardOperator,
     ShardsOperator,
     StepOperator,
-    TurnOperator,
     WatcherOperator,
     shard_bands,
 )
+from relight_airflow.overview_operator import OverviewOperator
+from relight_airflow.turn import TurnOperator
 
 DEFAULTS: dict[str, Any] = {
     "owner": "database operations",
@@ -101,6 +102,11 @@ def turn_tasks() -> None:
         task_id="rehearse", trigger_dag_id="rehearse", map_index_template="{{ task.conf['shard'] }}"
     )
     each.expand(conf=turn.output)
+
+
+def overview_tasks() -> None:
+    """Add the task that looks at the whole fleet to the current DAG."""
+    OverviewOperator(task_id="look")
 
 
 def shard_tasks(task_id: str, step: str) -> None:

@@ -15,7 +15,8 @@ from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
 
 DAG_IDS = {
-    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "backup_full", "backup_binlogs",
+    "restore", "restore_fleet", "rehearse", "rehearse_in_turn", "fence_check", "fleet_overview", "backup_full",
+    "backup_binlogs",
 }  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_so_many_rehearsals_go_on_at_once_as_the_fleet_file_says(bag: Any) -> No
     assert bag.dags["rehearse"].max_active_runs == 3
 
 
-@pytest.mark.parametrize("dag_id", ["restore", "rehearse"])
+@pytest.mark.parametrize("dag_id", ["restore", "restore_fleet", "rehearse"])
 def test_people_are_told_of_the_end_of_a_run(bag: Any, dag_id: str) -> None:
     dag = bag.dags[dag_id]
     assert dag.has_on_success_callback

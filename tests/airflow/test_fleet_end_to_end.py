@@ -16,7 +16,7 @@ import pytest
 
 from relight.bench.fleet_results import most_at_once
 from relight.credentials import EnvironmentCredentials
-from relight.errors import LabError
+from relight.errors import AirflowRefused
 from relight.fleet import Fleet, Limits, Shard, StoreSettings
 from relight.incident.outcome import IncidentReport
 from relight.lab.airflow import LabAirflow
@@ -164,7 +164,7 @@ def test_a_request_that_makes_no_sense_starts_nothing(restored: Restored, asked:
 
 def test_a_target_of_one_shard_is_refused_by_the_form_already(restored: Restored) -> None:
     asked = {"incident": "x", "pattern": "*", "target_kind": "gtid"}
-    with pytest.raises(LabError, match=r"400 .*gtid"):
+    with pytest.raises(AirflowRefused, match=r"400 .*gtid"):
         restored.world.airflow.trigger("restore_fleet", asked)
 
 
@@ -190,7 +190,7 @@ def test_marked_as_failed_it_starts_no_more(restored: Restored) -> None:
     while not world.runs("stopped__"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    world.airflow._send("PATCH", f"/api/v2/dags/restore_fleet/dagRuns/{run_id}", {"state": "failed"})
+    world.airflow.send("PATCH", f"/api/v2/dags/restore_fleet/dagRuns/{run_id}", {"state": "failed"})
     (begun,) = world.runs("stopped__")
     assert world.airflow.wait("restore", begun, timeout=200).over, "what was started goes on to its own end"
     time.sleep(25)  # it would have looked again meanwhile

@@ -23,7 +23,8 @@ def read(*, of: Any = fleet("shop-1", "shop-2"), **params: Any) -> Any:  # noqa:
 def test_each_shard_s_run_is_asked_what_was_asked_of_all() -> None:
     from relight_airflow.request import read_request
 
-    asked = read(pattern="*", target_kind="time", target_value="2026-11-22T19:00:00Z", approved_by="Ann")
+    approval = {"approved_by": "Ann", "approval_reason": "seen"}
+    asked = read(pattern="*", target_kind="time", target_value="2026-11-22T19:00:00Z", **approval)
     conf = asked.conf("shop-2", "manual__1")
     assert (asked.incident, conf["fleet_run"]) == ("INC-7", "manual__1")
     run = read_request(fleet("shop-1", "shop-2"), run_id="r", params=conf)
@@ -51,6 +52,11 @@ def test_a_target_of_one_shard_s_log_is_refused(kind: str) -> None:
         ({"pattern": "*", "target_kind": "time", "target_value": "yesterday"}, "yesterday"),
         ({"pattern": "*", "target_kind": "time"}, "no time given"),
         ({"pattern": "*", "target_value": "2026-11-22T19:00:00Z"}, "without a use"),
+        ({"pattern": "*", "approved_by": "Ann"}, "half an approval"),
+        (
+            {"pattern": "*", "mode": "rehearse", "approved_by": "Ann", "approval_reason": "x"},
+            "an approval without a use",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(params: dict[str, Any], said: str) -> None:

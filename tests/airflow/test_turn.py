@@ -22,18 +22,18 @@ class Task:
 
 
 def begin(monkeypatch: pytest.MonkeyPatch, task: Task, shards: int | None = None) -> list[str]:
-    from relight_airflow import operators
+    from relight_airflow import turn
 
     site = SimpleNamespace(store=None, fleet=fleet("a", "b", "c"))
-    monkeypatch.setattr(operators, "open_site", lambda _log: site)
-    monkeypatch.setattr("relight.rehearsal.history.load_history", lambda *_: histories(site.fleet))
-    monkeypatch.setattr(operators, "load_history", lambda *_: histories(site.fleet))
+    monkeypatch.setattr(turn, "open_site", lambda _log: site)
+    for module in ("relight.rehearsal.history", "relight_airflow.turn"):
+        monkeypatch.setattr(f"{module}.load_history", lambda *_: histories(site.fleet))
     context: dict[str, Any] = {
         "dag_run": SimpleNamespace(conf={}), "dag": SimpleNamespace(params={}), "ti": task,
         "params": {"shards": shards, "hours": 2.0},
     }  # fmt: skip
-    turn = operators.TurnOperator(task_id="turn").execute(context)
-    return [one["shard"] for one in turn]
+    begun = turn.TurnOperator(task_id="turn").execute(context)
+    return [one["shard"] for one in begun]
 
 
 def histories(made: Any) -> list[Any]:

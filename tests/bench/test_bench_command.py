@@ -156,3 +156,13 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> No
     done = bench("memory", "--gib", "0.001")
     assert done.returncode == 0, done.stderr
     assert not left.exists()
+
+
+def test_plans_and_forecasts_of_a_fleet_are_timed() -> None:
+    done = bench("forecast", "--shards", "30", "--segments", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["planned_segments"] == 30 * 20, "every plan leads to the end of the log"
+    assert found["total_s"] == pytest.approx(found["plan_s"] + found["estimate_s"] + found["simulate_s"], abs=0.01)
+    shown = bench("forecast", "--shards", "30", "--segments", "20")
+    assert "log files each" in shown.stdout

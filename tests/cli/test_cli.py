@@ -221,8 +221,8 @@ def test_options_of_a_restore_that_do_not_go_together_are_wrong_usage(relight: R
 
 
 def test_an_incident_is_called_as_airflow_can_call_a_run(relight: Relight) -> None:
-    done = relight("restore", "shard-1", "--via-airflow", "--incident", "last night", **AIRFLOW)
-    assert_one_line_and_a_hint(done, "not a name for an incident")
+    done = relight("restore", "shard-1", "--via-airflow", "--incident", "!?", **AIRFLOW)
+    assert_one_line_and_a_hint(done, "an incident needs a name")
 
 
 def test_an_airflow_whose_address_is_not_known_or_that_is_not_there_is_said_so(relight: Relight) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
 
 from relight.backups.manifest import Part, SegmentManifest, SnapshotManifest
 from relight.fencing.epochs import Claim, claim, win
+from relight.forecast.timing import StepTime, Timing, keep_timing
+from relight.forecast.values import Load
+from relight.forecast.work import IN_ORDER
 from relight.gtid import GtidSet
+from relight.planning.plan import Plan, PlannedSegment, SnapshotReference
 from relight.rehearsal.history import RehearsalRecord, keep
+from relight.site import Run
 from relight.store import layout
 from relight.store.base import Store
 
@@ -80,6 +86,42 @@ def promotion(store: Store, shard: str, *, opened: bool = True) -> None:
     ))  # fmt: skip
     if opened:
         win(store, claimed, server_uuid=SERVER, who="w", why="t")
+
+
+def measured(store: Store, *, replay_bytes_per_s: float, other_seconds: float = 1.0) -> None:
+    """Runs that replayed so fast, and whose other steps took a second each."""
+    for number in range(1, 6):
+        load = Load(
+            shard="m", tier=1, host="h", hardware="default", network="default", stored_bytes=1, data_bytes=1000,
+            log_bytes=10**6 * 4**number, segments=1, databases=1, replicas=0,
+        )  # fmt: skip
+        steps = tuple(
+            StepTime(
+                step=step, tasks=1, seconds=load.log_bytes / replay_bytes_per_s if step == "replay" else other_seconds
+            )
+            for step in IN_ORDER
+        )
+        keep_timing(store, Timing(
+            run_id=f"m-{number}", mode="rehearse", ended=ago(DAY * number), load=load, tables=1, steps=steps
+        ))  # fmt: skip
+
+
+def plan(store: Store, run: Run, log_bytes: int) -> None:
+    """The plan of a run, which replays so much log."""
+    taken = snapshot(store, run.shard, age=HOUR)
+    key = layout.snapshot_manifest(run.shard, taken.id)
+    reference = SnapshotReference(
+        id=taken.id, manifest_key=key, manifest_sha256=hashlib.sha256(store.get(key)).hexdigest(),
+        server_uuid=taken.server_uuid, mysql_version=taken.mysql_version, taken_at=taken.taken_at,
+        gtids=taken.gtids, data_bytes=taken.data_bytes, stored_bytes=taken.stored_bytes,
+    )  # fmt: skip
+    last = segment(store, run.shard, 1, commit_age=1).model_copy(update={"log_bytes": log_bytes})
+    planned = PlannedSegment(number=0, segment=last, take=last.gtids, last=True)
+    made = Plan(
+        shard=run.shard, target=run.target, made_at=ago(0), snapshot=reference, segments=(planned,), reaches=ago(0),
+        end_gtids=None, download_bytes=1, disk_bytes=1,
+    )  # fmt: skip
+    store.put(run.plan_key, made.model_dump_json().encode())
 
 
 def in_order(store: Store, shard: str) -> None:

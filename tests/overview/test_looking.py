@@ -8,35 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relight.credentials import EnvironmentCredentials
 from relight.errors import StoreUnavailable
-from relight.fleet import Fleet, Shard, StoreSettings, Tier
+from relight.fleet import Tier
 from relight.lab.ports import free_ports
 from relight.overview.card import Card, Overview
 from relight.overview.looking import look_over
-from relight.progress import Silent
 from relight.site import Site
 from relight.store import layout
 from relight.store.base import Store, StoredObject
-from relight.store.s3 import open_store
-from tests.airflow.fleets import fleet
 from tests.overview import made
+from tests.overview.conftest import Place
 from tests.overview.made import DAY, HOUR
-
-Place = Callable[..., Site]
-
-
-@pytest.fixture
-def place(store_settings: StoreSettings, credentials: EnvironmentCredentials) -> Place:
-    """A function that makes the site of a fleet that nothing runs on: ``place("a", "b", tiers=..., scratch=False)``."""
-
-    def make(*names: str, tiers: tuple[Tier, ...] = (), scratch: bool = True, endpoint: str = "") -> Site:
-        shards: tuple[Shard, ...] = fleet(*names, scratch=scratch).shards
-        settings = store_settings.model_copy(update={"endpoint": endpoint} if endpoint else {})
-        known = Fleet(fleet="test", store=settings, shards=shards, tiers=tiers)
-        return Site(known, open_store(settings, credentials.login("store")), credentials, Silent())
-
-    return make
 
 
 def only(overview: Overview) -> Card:
@@ -84,16 +66,16 @@ def test_the_newest_log_of_each_server_counts(place: Place) -> None:
     [
         pytest.param(lambda store: None, "bad", "take one now: relight backup full a", id="no full backup"),
         pytest.param(lambda store: made.snapshot(store, "a", age=50 * HOUR), "warning",
-                     "the last full backup is 2 days 2 h old: take one now: relight backup full a", id="old"),
+                     "the last full backup is 2 d 2 h old: take one now: relight backup full a", id="old"),
         pytest.param(lambda store: made.snapshot(store, "a", age=3 * HOUR), "warning",
-                     "no logs shipped for 3 h: what was written since would be lost; if it is written to: "
+                     "no logs shipped for 3 h 0 min: what was written since would be lost; if it is written to: "
                      "relight backup logs a", id="silent"),
         pytest.param(lambda store: made.in_order(store, "a") or made.segment(store, "a", 3, commit_age=1, lost=True),
                      "bad", "logs that were shipped are gone, and a restore ends there: a/segments/", id="log gone"),
         pytest.param(lambda store: made.snapshot(store, "a", age=HOUR), "warning", "never proved: relight rehearse a",
                      id="never proved"),
         pytest.param(lambda store: made.rehearsal(store, "a", age=40 * DAY), "bad",
-                     "last proved 40 days ago, promised is every 30 days: relight rehearse a", id="old proof"),
+                     "last proved 40 d 0 h ago, promised is every 30 days: relight rehearse a", id="old proof"),
         pytest.param(lambda store: [made.in_order(store, "a"), made.rehearsal(store, "a", age=DAY, proved=False,
                      problem="judge: 2 checks failed")], "bad", "the last rehearsal failed: judge: 2 checks failed: "
                      "find out why, then: relight rehearse a", id="failed rehearsal"),
@@ -112,7 +94,7 @@ def test_what_needs_attention_is_said_with_the_command_that_helps(
 def test_a_tier_says_how_old_a_proof_may_be(place: Place) -> None:
     site = place("a", tiers=(Tier(tier=1, prove_every_days=2),))
     made.in_order(site.store, "a")
-    assert only(look_over(site)).warnings == ("last proved 3 days ago, promised is every 2 days: relight rehearse a",)
+    assert only(look_over(site)).warnings == ("last proved 3 d 0 h ago, promised is every 2 days: relight rehearse a",)
 
 
 def test_a_shard_without_a_scratch_server_is_said_to_be_unproved(place: Place) -> None:
@@ -123,12 +105,51 @@ def test_a_shard_without_a_scratch_server_is_said_to_be_unproved(place: Place) -
     assert "no scratch server" in card.warnings[0]
 
 
+def test_a_log_that_has_grown_until_a_restore_breaks_the_promise_is_flagged_on_an_ordinary_day(place: Place) -> None:
+    site = place("a", tiers=(Tier(tier=1, objective_minutes=60),))
+    made.in_order(site.store, "a")
+    made.measured(site.store, replay_bytes_per_s=1000)
+    before = only(look_over(site))
+    assert (before.health, before.warnings) == ("good", ())
+    made.segment(site.store, "a", 3, commit_age=1, stored=100_000, expansion=80)
+    after = only(look_over(site, look_over(site)))
+    assert after.health == "bad"
+    assert after.forecast
+    assert 8000 < after.forecast.seconds < 8100, "8 MB at 1 kB/s"
+    (warning,) = after.warnings
+    assert "a restore would take 2 h 14 min, promised is 1 h 0 min" in warning
+    assert warning.endswith("take a full backup now: relight backup full a")
+
+
+def test_a_full_backup_is_no_advice_where_the_rest_alone_takes_too_long(place: Place) -> None:
+    site = place("a", tiers=(Tier(tier=1, objective_minutes=1),))
+    made.in_order(site.store, "a")
+    made.measured(site.store, replay_bytes_per_s=1000, other_seconds=30)
+    (warning,) = only(look_over(site)).warnings
+    assert "a new full backup alone is not enough" in warning
+
+
+def test_as_long_as_nothing_was_measured_a_forecast_is_called_a_guess_and_is_not_bad(place: Place) -> None:
+    site = place("a", tiers=(Tier(tier=1, objective_minutes=1),))
+    made.in_order(site.store, "a")
+    card = only(look_over(site))
+    assert card.health == "warning"
+    assert "(a guess, as long as no run was measured)" in card.warnings[0]
+
+
+def test_without_a_promise_none_can_be_broken(place: Place) -> None:
+    site = place("a")
+    made.in_order(site.store, "a")
+    made.measured(site.store, replay_bytes_per_s=0.001)
+    assert only(look_over(site)).warnings == ()
+
+
 def test_the_worst_is_said_first(place: Place) -> None:
     site = place("a")
     made.rehearsal(site.store, "a", age=40 * DAY)
     card = only(look_over(site))
     assert [one.split(":")[0] for one in card.warnings] == [
-        "no full backup", "last proved 40 days ago, promised is every 30 days",
+        "no full backup", "last proved 40 d 0 h ago, promised is every 30 days",
     ]  # fmt: skip
 
 
@@ -212,5 +233,5 @@ def test_the_number_of_requests_does_not_grow_with_the_number_of_logs(place: Pla
         made.segment(site.store, "a", number, commit_age=1)
     again, asked = through(site)
     assert only(look_over(again, seen)).segments == 29
-    assert len(asked) == few - 1 <= 7, asked
+    assert len(asked) == few - 1 == 7, asked
     assert not any("manifest.json" in key for key in asked), "an earlier look knows the full backup"

@@ -1,35 +1,33 @@
-"""A restore that is asked of Airflow. Asked twice, it is the same restore: its run is named by incident and shard."""
+"""Restores that are asked of Airflow. Asked twice, it is the same restore: its run is named by incident and shard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from pydantic import StringConstraints
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from relight.airflow_api.client import AirflowApi
 from relight.airflow_api.states import RunState
 from relight.backups.manifest import GtidField, Value
-from relight.errors import AirflowConflict
+from relight.errors import AirflowConflict, FleetError
 from relight.gtid import GtidSet
+from relight.incident.naming import run_id
 from relight.planning.target import Target
 
-DAG = "restore"
+ONE, MANY = "restore", "restore_fleet"
+"""The DAGs: of one shard, and of many, which starts one run of the other for each."""
 
 _DEFAULTS: Mapping[str, Any] = {
     "target_kind": "latest", "target_value": "", "mode": "promote", "skip_gtids": "", "salvage": True,
     "approved_by": "", "approval_reason": "",
 }  # fmt: skip
-"""What the DAG takes where a request says nothing, as with curl; a test compares."""
-
-Incident = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-"""A name from a pager or a ticket: what Airflow takes in the id of a run."""
+"""What the DAGs take where a request says nothing, as with curl; a test compares."""
 
 
 class Order(Value):
-    """What is asked for; the fields of the trigger form. ``incident`` makes it unmistakable."""
+    """What is asked for; the fields of the trigger form. ``incident``, as :func:`relight.incident.naming.incident_id`
+    gives it, makes it unmistakable."""
 
-    incident: Incident
+    incident: str
     shard: str
     target: Target
     mode: Literal["promote", "rehearse"] = "promote"
@@ -41,25 +39,36 @@ class Order(Value):
     @property
     def run_id(self) -> str:
         """The run's id: ``<incident>__<shard>``."""
-        return f"{self.incident}__{self.shard}"
+        return run_id(self.incident, self.shard)
 
     def conf(self) -> dict[str, Any]:
         """The parameters of DAG ``restore``."""
+        return {"shard": self.shard, **self._how(), "skip_gtids": str(self.skip)}
+
+    def conf_with(self, shards: Sequence[str]) -> dict[str, Any]:
+        """The parameters of DAG ``restore_fleet``, for this and other shards. :raises FleetError: it cannot do that."""
+        if self.skip:
+            raise FleetError(
+                "transactions belong to one shard", on=str(self.skip), why=f"{len(shards)} shards are named",
+                hint="leave transactions out of one shard at a time",
+            )  # fmt: skip
+        return {"incident": self.incident, "shards": list(shards), **self._how()}
+
+    def _how(self) -> dict[str, Any]:
         kind, _, value = str(self.target).partition(":")
         return {
-            "shard": self.shard, "target_kind": kind, "target_value": value, "mode": self.mode,
-            "skip_gtids": str(self.skip), "salvage": self.salvage, "approved_by": self.approved_by,
-            "approval_reason": self.approval_reason,
+            "target_kind": kind, "target_value": value, "mode": self.mode, "salvage": self.salvage,
+            "approved_by": self.approved_by, "approval_reason": self.approval_reason,
         }  # fmt: skip
 
 
 class Placed(Value):
-    """An order that Airflow has. ``joined``: it had it already. ``unpaused``: the DAG was paused until now."""
+    """An order that Airflow has. ``joined``: it had it already. ``unpaused``: the DAGs that were paused until now."""
 
     dag_id: str
     run_id: str
     joined: bool
-    unpaused: bool = False
+    unpaused: tuple[str, ...] = ()
 
 
 def place(api: AirflowApi, order: Order) -> Placed:
@@ -68,28 +77,49 @@ def place(api: AirflowApi, order: Order) -> Placed:
     :raises AirflowConflict: that one is for something else, another target for example. AirflowRefused: Airflow does
         not take it: no such shard, or this account may not.
     """
-    was_paused = api.is_paused(DAG)
-    if was_paused:  # an account that may start runs need not be allowed to do this
-        api.unpause(DAG)
+    unpaused = _unpause(api, ONE)
+    joined = _start_or_join(api, ONE, order.run_id, order.conf())
+    return Placed(dag_id=ONE, run_id=order.run_id, joined=joined, unpaused=unpaused)
+
+
+def place_many(api: AirflowApi, order: Order, shards: Sequence[str]) -> Placed:
+    """The same for several shards, in the order that ends the incident soonest: see DAG ``restore_fleet``. Its run is
+    called like the incident. :raises FleetError: what is asked makes sense for one shard only."""
+    conf = order.conf_with(shards)
+    unpaused = _unpause(api, MANY, ONE)
+    joined = _start_or_join(api, MANY, order.incident, conf)
+    return Placed(dag_id=MANY, run_id=order.incident, joined=joined, unpaused=unpaused)
+
+
+def _unpause(api: AirflowApi, *dags: str) -> tuple[str, ...]:
+    """Those that were paused; an account that may start runs need not be allowed to do this for others."""
+    paused = tuple(dag for dag in dags if api.is_paused(dag))
+    for dag in paused:
+        api.unpause(dag)
+    return paused
+
+
+def _start_or_join(api: AirflowApi, dag: str, name: str, conf: Mapping[str, Any]) -> bool:
+    """Whether it was there already."""
     try:
-        api.start(DAG, order.conf(), run_id=order.run_id)
+        api.start(dag, conf, run_id=name)
     except AirflowConflict:
-        _refuse_another(order, api.run(DAG, order.run_id))
-        return Placed(dag_id=DAG, run_id=order.run_id, joined=True, unpaused=was_paused)
-    return Placed(dag_id=DAG, run_id=order.run_id, joined=False, unpaused=was_paused)
+        _refuse_another(conf, api.run(dag, name))
+        return True
+    return False
 
 
-def differences(order: Order, conf: Mapping[str, Any]) -> list[str]:
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Pure: where the request of a run is another one, in words."""
-    theirs, mine = {**_DEFAULTS, **conf}, order.conf()
-    differing = [name for name in mine if theirs.get(name) != mine[name]]
-    return [f"{name} is {theirs.get(name)!r} there, {mine[name]!r} here" for name in differing]
+    whole = {**_DEFAULTS, **theirs}
+    differing = [name for name in mine if whole.get(name) != mine[name]]
+    return [f"{name} is {whole.get(name)!r} there, {mine[name]!r} here" for name in differing]
 
 
-def _refuse_another(order: Order, run: RunState) -> None:
-    differing = differences(order, run.conf)
+def _refuse_another(conf: Mapping[str, Any], run: RunState) -> None:
+    differing = differences(conf, run.conf)
     if differing:
         raise AirflowConflict(
-            "the incident has another restore of this shard", on=order.run_id, why="; ".join(differing),
+            "the incident has another restore of this shard", on=run.run_id, why="; ".join(differing),
             hint="leave out what differs to join it, or name another incident to start a second one",
         )  # fmt: skip

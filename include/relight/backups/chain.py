@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from relight.backups.manifest import SegmentManifest
 from relight.errors import PlanError
@@ -63,8 +64,7 @@ def newest_history(segments: Sequence[SegmentManifest]) -> GtidSet | None:
     written = [segment for segment in segments if segment.last_commit]
     if not written:
         return None
-    by_commit = _last_by(written, lambda segment: segment.last_commit or segment.shipped_at)
-    by_shipping = _last_by(written, lambda segment: segment.shipped_at)
+    by_commit, by_shipping = (_last_by(written, attrgetter(field)) for field in ("last_commit", "shipped_at"))
     if by_shipping.gtids <= history(by_commit):
         return history(by_commit)
     if by_commit.gtids <= history(by_shipping):
@@ -104,11 +104,10 @@ def follow(
     end, links = start, list[Link]()
     queue: _Queue | None = None
     while found := _next(queue, queues, end):
-        queue, place = found
-        segment, wanted = queue[place]
+        queue, place, take = found
+        links.append(Link(queue[place][0], take))
         del queue[place]
-        links.append(Link(segment, wanted - end))
-        end = end | wanted
+        end = end | take
     beyond = [segment for queue in queues for segment, wanted in queue if wanted - end]
     beyond.sort(key=lambda segment: ((segment.previous_gtids - end).count(), segment.previous_gtids.count()))
     damaged = [segment for segment, wanted in entries if segment.key in lost and wanted - end]
@@ -132,15 +131,15 @@ def _by_server(entries: Iterable[_Entry]) -> list[_Queue]:
     return sorted(servers.values(), key=lambda queue: history(queue[-1][0]).count(), reverse=True)
 
 
-def _next(current: _Queue | None, queues: list[_Queue], end: GtidSet) -> tuple[_Queue, int] | None:
-    """The next segment to take: of the same server, else of another; None where the chain ends."""
+def _next(current: _Queue | None, queues: list[_Queue], end: GtidSet) -> tuple[_Queue, int, GtidSet] | None:
+    """The next segment to take and what is taken: of the same server, else of another; None where the chain ends."""
     for queue in [current, *queues] if current is not None else queues:
-        while queue and queue[0][1] <= end:
+        while queue and not (take := queue[0][1] - end):
             queue.popleft()
         if queue and queue[0][0].previous_gtids <= end:
-            return queue, 0
+            return queue, 0, take
     for queue in queues:
         for place, (segment, wanted) in enumerate(queue):
-            if segment.previous_gtids <= end and not wanted <= end:
-                return queue, place
+            if segment.previous_gtids <= end and (take := wanted - end):
+                return queue, place, take
     return None

@@ -75,11 +75,13 @@ def show_memory(console: Console, memory: Memory) -> None:
 
 def show_foreseeing(console: Console, found: Foreseeing) -> None:
     """The table of ``relight bench forecast``."""
-    table = _table("shards", "log files each", "plans", "forecasts", "simulations", "together", "a shard")
+    table = _table(
+        "shards", "log files each", "plans", "forecasts", "simulations", "together", "of it on the processor"
+    )
     seconds = (found.plan_s, found.estimate_s, found.simulate_s, found.total_s)
     table.add_row(
         f"{found.shards:,}", f"{found.segments:,}", *(f"{value:.2f} s" for value in seconds),
-        f"{1000 * found.total_s / found.shards:.2f} ms",
+        f"{found.processor_s:.2f} s",
     )  # fmt: skip
     console.print(table)
 

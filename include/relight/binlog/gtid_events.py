@@ -109,5 +109,6 @@ def read_gtid_set(body: memoryview) -> GtidSet:
         position += 8
         bounds = struct.unpack_from(f"<{2 * intervals}q", body, position)
         position += 16 * intervals
-        streams[stream] = tuple((bounds[i], bounds[i + 1] - 1) for i in range(0, len(bounds), 2))
+        if bounds:
+            streams[stream] = tuple((bounds[i], bounds[i + 1] - 1) for i in range(0, len(bounds), 2))
     return GtidSet(streams)

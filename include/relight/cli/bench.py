@@ -106,6 +106,21 @@ def memory(
 
 
 @app.command()
+def forecast(
+    shards: Annotated[int, typer.Option(min=1, help="How many shards the fleet has.")] = 10_000,
+    segments: Annotated[int, typer.Option(min=2, help="How many log files each has behind its full backup.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan and forecast the recovery of a large fleet, made up in memory: what `relight forecast` computes."""
+    with readable_errors():
+        found = run_foreseeing(shards=shards, segments=segments)
+        if as_json:
+            print(found.model_dump_json(indent=1))
+        else:
+            show_foreseeing(console(), found)
+
+
+@app.command()
 def fleet(
     shards: Annotated[int, typer.Option(min=1, max=10_000, help="So many shards.")] = 100,
     databases: Annotated[int, typer.Option(min=1, help="So many databases in each.")] = 3,
@@ -127,21 +142,6 @@ def fleet(
             print(text)
         else:
             show_fleet(console(), found)
-
-
-@app.command()
-def forecast(
-    shards: Annotated[int, typer.Option(min=1, help="How many shards the fleet has.")] = 10_000,
-    segments: Annotated[int, typer.Option(min=2, help="How many log files each has behind its full backup.")] = 100,
-    as_json: JsonOption = False,
-) -> None:
-    """Plan and forecast the recovery of a large fleet, made up in memory: what `relight forecast` computes."""
-    with readable_errors():
-        found = run_foreseeing(shards=shards, segments=segments)
-        if as_json:
-            print(found.model_dump_json(indent=1))
-        else:
-            show_foreseeing(console(), found)
 
 
 @contextmanager

@@ -126,7 +126,8 @@ def _loads(site: Site, shards: Sequence[Shard]) -> tuple[list[Load], list[Unplan
         try:
             catalog = load_catalog(site.store, shard.name, parallel=site.fleet.store.parallel)
             made = make_plan(catalog, Target(kind="latest"), datetime.now(UTC), reserve=site.fleet.limits.disk_reserve)
-            return load_of_plan(made, databases_of(catalog, made), shard)
+            first = site.fleet.promotion.replicas_first
+            return load_of_plan(made, databases_of(catalog, made), shard, replicas_first=first)
         except (StoreUnavailable, StoreDenied):
             raise
         except RelightError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from relight.airflow_api.orders import Order
 from relight.cli import (
     backup,
     bench,
@@ -22,9 +23,11 @@ from relight.cli import (
     rehearsals,
     via_airflow,
 )
+from relight.cli import fleet as fleet_view
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
+from relight.incident.naming import incident_id
 from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
@@ -45,6 +48,7 @@ app.add_typer(lab.app, name="lab")
 app.add_typer(quarantine.app, name="quarantine")
 lab.app.command("demo")(demo.demo)
 app.command("guard")(guard.guard)
+app.command("fleet")(fleet_view.fleet_)
 app.command("catalog")(planning.catalog)
 app.command("plan")(planning.plan)
 app.command("forecast")(forecast.forecast)
@@ -79,7 +83,7 @@ def restore(
     ] = True,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Lanes replayed side by side.")] = 4,
     through_airflow: Annotated[
-        bool, typer.Option("--via-airflow", help="Let Airflow do it: starts its DAG restore, one run per shard.")
+        bool, typer.Option("--via-airflow", help="Let Airflow do it: DAG restore, or restore_fleet for several shards.")
     ] = False,
     incident: Annotated[
         str | None, typer.Option(help="With --via-airflow: its name. Asked again, the same restore is joined.")
@@ -94,12 +98,12 @@ def restore(
         if run_id:
             raise typer.BadParameter("a run of Airflow is named by --incident", param_hint="--run-id")
         with readable_errors():
-            name, skip = incident or via_airflow.new_incident(), GtidSet.parse(",".join(skip_gtid or ()))
-            orders = via_airflow.orders(
-                shards, incident=name, target=Target.parse(target), mode=mode, skip=skip, salvage=salvage,
+            ordered = Order(
+                incident=incident_id(incident or via_airflow.new_incident()), shard=shards[0],
+                target=Target.parse(target), mode=mode, skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage,
                 approved_by=approved_by, approval_reason=approval_reason,
             )  # fmt: skip
-        via_airflow.order(orders, airflow=airflow, wait=wait, as_json=as_json)
+        via_airflow.order(ordered, list(dict.fromkeys(shards)), airflow=airflow, wait=wait, as_json=as_json)
         return
     if incident or wait or airflow:
         raise typer.BadParameter("only together with --via-airflow", param_hint="--incident, --wait, --airflow")

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from relight.airflow_api.client import AirflowApi
 from relight.airflow_api.following import EXIT_STATUS, UNKNOWN, State, Status, follow, look, overall, runs_of
-from relight.airflow_api.orders import Order, Placed, place
+from relight.airflow_api.orders import Order, Placed, place, place_many
 from relight.cli.context import readable_errors
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import AirflowUnavailable, CredentialsMissing, FleetError
@@ -46,26 +45,20 @@ def status(
         _finish(_watched(api, lambda: runs_of(api, name), as_json=as_json, once=once, past_waiting=past_waiting))
 
 
-def order(orders: Sequence[Order], *, airflow: str | None, wait: bool, as_json: bool) -> None:
-    """Place the orders, say what became of them, and follow them where ``wait`` says so. Ends the command."""
+def order(one: Order, shards: Sequence[str], *, airflow: str | None, wait: bool, as_json: bool) -> None:
+    """Place the order, for one shard or for several, say what became of it, and follow it where ``wait`` says so.
+
+    Ends the command.
+    """
     with _airflow(airflow) as api:
-        placed = [place(api, one) for one in orders]
-        for one in placed:
-            _say(one, f"relight status {orders[0].incident}")
-        runs = [(one.dag_id, one.run_id) for one in placed]
-        state = _watched(api, lambda: runs, as_json=as_json, once=not wait, past_waiting=False)
+        placed = place(api, one) if len(shards) == 1 else place_many(api, one, shards)
+        _say(placed, f"relight status {one.incident}")
+
+        def runs() -> list[tuple[str, str]]:
+            return [(placed.dag_id, placed.run_id)] if len(shards) == 1 else runs_of(api, one.incident)
+
+        state = _watched(api, runs, as_json=as_json, once=not wait, past_waiting=False)
         _finish(state if wait or state == "failed" else "done")
-
-
-def orders(shards: Sequence[str], *, incident: str, **asked: Any) -> list[Order]:
-    """One order per shard. :raises FleetError: Airflow takes no such name."""
-    try:
-        return [Order(incident=incident, shard=shard, **asked) for shard in dict.fromkeys(shards)]
-    except ValidationError:
-        raise FleetError(
-            "not a name for an incident", on=incident, why="it becomes part of the id of a run",
-            hint="use letters, digits, dots, hyphens and underscores, at most 100",
-        ) from None  # fmt: skip
 
 
 def new_incident() -> str:
@@ -75,8 +68,8 @@ def new_incident() -> str:
 
 def _say(placed: Placed, follow_it: str) -> None:
     """On standard error: standard output is the statuses alone."""
-    if placed.unpaused:
-        print(f"DAG {placed.dag_id} was paused: its runs would have waited. It is not any more", file=sys.stderr)
+    for dag in placed.unpaused:
+        print(f"DAG {dag} was paused: its runs would have waited. It is not any more", file=sys.stderr)
     began = "joins" if placed.joined else "starts"
     print(f"{began} run {placed.run_id} of DAG {placed.dag_id}; to follow it: {follow_it}", file=sys.stderr)
 

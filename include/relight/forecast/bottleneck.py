@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from relight.backups.manifest import Value
-from relight.forecast.case import Case
+from relight.forecast.case import LAST_BEFORE_OPEN, Case
 from relight.forecast.queues import Kind
 from relight.forecast.words import duration
 
@@ -43,47 +43,65 @@ class Halving(Value):
     why: str
 
 
-def bottleneck_of(case: Case) -> Bottleneck:
+def explain(case: Case) -> tuple[Bottleneck, Halving]:
+    """What holds the recovery up, and how many workers would halve it."""
+    without = {kind: case.without(kind) for kind in case.held_up_by()}
+    return _bottleneck(case, without), _halving(case, without.get("workers", case))
+
+
+def _bottleneck(case: Case, without: Mapping[Kind, Case]) -> Bottleneck:
     """The limit without which the last shard would be back soonest."""
-    found = {kind: case.without(kind).last for kind in case.held_up_by()}
-    best = min(found, key=found.__getitem__, default=None)
-    if best is not None and found[best] < _WORTH_NAMING * case.last:
-        why = f"{_WORDS[best]}: without that limit the last shard would be back after {duration(found[best])}"
-        return Bottleneck(kind=best, why=f"{why} instead of {duration(case.last)}", without_seconds=found[best])
+    best = min(without, key=lambda kind: without[kind].last, default=None)
     least = case.shortest_possible
+    if best is not None and without[best].last < _WORTH_NAMING * case.last:
+        seconds = without[best].last
+        why = f"{_WORDS[best]}: without that limit the last shard would be back after {duration(seconds)}"
+        return Bottleneck(kind=best, why=f"{why} instead of {duration(case.last)}", without_seconds=seconds)
     if least < _WORTH_NAMING * case.last:
-        together = "; ".join(_WORDS[kind] for kind in found)
-        return Bottleneck(kind="several", why=f"only together: {together}", without_seconds=least)
+        return _several(case)
     name = case.loads[case.longest].shard
     why = f"{name} alone takes {duration(least)}, whatever the limits are"
     return Bottleneck(kind="largest", why=why, without_seconds=least)
 
 
-def halving_of(case: Case) -> Halving:
-    """The smallest number of workers that was found to halve the time until the last shard is back."""
+def _several(case: Case) -> Bottleneck:
+    """Limits of which each one hides the next: all are taken away that tasks wait for, until that helps."""
+    kinds: list[Kind] = []
+    rest = case
+    while rest.last >= _WORTH_NAMING * case.last and (waited := rest.held_up_by()):
+        kinds += waited
+        for kind in waited:
+            rest = rest.without(kind)
+    together = "; and ".join(_WORDS[kind] for kind in kinds)
+    why = f"only together: {together}. Without them the last shard would be back after {duration(rest.last)}"
+    return Bottleneck(kind="several", why=f"{why} instead of {duration(case.last)}", without_seconds=rest.last)
+
+
+def _halving(case: Case, unlimited: Case) -> Halving:
+    """``unlimited``: the same case with any number of workers."""
     goal = case.last / 2
-    unlimited = case.without("workers") if "workers" in case.held_up_by() else case
     if unlimited.last > goal:
-        rest = bottleneck_of(unlimited)
-        return Halving(workers=None, seconds=unlimited.last, why=f"nothing would: {rest.why}")
-    workers = _fewest(case, goal)
-    last = case.with_capacity("workers", workers).last
-    return Halving(
-        workers=workers, seconds=last, why=f"with {workers} workers the last shard is back after {duration(last)}"
-    )  # fmt: skip
+        rest = _bottleneck(unlimited, {kind: unlimited.without(kind) for kind in unlimited.held_up_by()})
+        return Halving(workers=None, seconds=unlimited.last, why=f"no number of workers would do: {rest.why}")
+    workers, last = _fewest(case, goal)
+    why = f"with {workers} workers the last shard would be back after {duration(last)}"
+    return Halving(workers=workers, seconds=last, why=why)
 
 
-def _fewest(case: Case, goal: float) -> int:
-    """By doubling, then by halving the step: more workers are never taken to be worse."""
-    work = sum(stage.seconds for stages in case.shards for stage in stages)
-    few = max(math.floor(work / max(case.last, goal)), 0)
-    many = max(few, 1)
-    while case.with_capacity("workers", many).last > goal:
+def _fewest(case: Case, goal: float) -> tuple[int, float]:
+    """The workers, and when the last shard is back with them: by doubling, then by halving the step between."""
+    work = sum(stage.seconds for stages in case.shards for stage in stages if stage.step <= LAST_BEFORE_OPEN)
+    few = math.floor(work / goal) - 1  # so few have too much to do, however well it is spread
+    found = {}
+    many = max(few, 0) + 1
+    while (last := case.with_capacity("workers", many).last) > goal:
         few, many = many, many * 2
+    found[many] = last
     while many - few > 1:
         middle = (few + many) // 2
-        if case.with_capacity("workers", middle).last <= goal:
-            many = middle
+        last = case.with_capacity("workers", middle).last
+        if last <= goal:
+            many, found[middle] = middle, last
         else:
             few = middle
-    return many
+    return many, found[many]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,25 +11,32 @@ from typing import Literal
 from relight.fleet import Limits
 from relight.forecast.queues import Kind, Played, Resource, Stage, play
 from relight.forecast.values import Forecast, Load
-from relight.forecast.work import AFTERWARDS, BETWEEN
+from relight.forecast.work import AFTERWARDS, BETWEEN, FIRST
 
 Speed = Literal["seconds", "low", "high"]
 """Which end of every step's span is taken."""
 
 KINDS: tuple[Kind, ...] = ("restores", "hosts", "store", "networks", "workers")
 
+LAST_BEFORE_OPEN = 5
+"""The step of the stages at whose end a shard takes writes."""
+
+_SIDE_BY_SIDE = 2
+"""So many stages of a shard go on at the same time at most."""
+
 _PREPARING = ("salvage", "plan", "guard", "lanes", BETWEEN)
-_PROVING = ("validate", "judge", "certify", "promote")
+_PROVING = ("validate", "judge", "certify", "prepare")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shards in the order of their turn, and what limits them. ``workers`` and each limit: None is no limit."""
+    """Shards in the order of their turn, and what limits them."""
 
     shards: tuple[tuple[Stage, ...], ...]
     loads: tuple[Load, ...]
     resources: tuple[Resource, ...]
     at_once: int | None
+    """So many shards at the same time; a shard keeps its place until its replicas are there. None: no limit."""
 
     @classmethod
     def of(
@@ -85,16 +93,16 @@ class Case:
 def _alone(stages: Sequence[Stage]) -> float:
     steps: dict[int, float] = {}
     for stage in stages:
-        if stage.step <= _LAST_BEFORE_OPEN:
+        if stage.step <= LAST_BEFORE_OPEN:
             steps[stage.step] = max(steps.get(stage.step, 0.0), stage.seconds)
     return sum(steps.values())
 
 
-_LAST_BEFORE_OPEN = 3
-
-
 def _resources(loads: Sequence[Load], limits: Limits, workers: int | None) -> Iterator[Resource]:
-    yield from (Resource("hosts", host, limits.host_tasks) for host in sorted({load.host for load in loads}))
+    shards = Counter(load.host for load in loads)
+    for host in sorted(shards):
+        if _SIDE_BY_SIDE * shards[host] > limits.host_tasks:  # else nothing could ever wait for it
+            yield Resource("hosts", host, limits.host_tasks)
     yield Resource("store", "", limits.store_tasks)
     yield from (Resource("networks", name, limits.network_tasks) for name in sorted({load.network for load in loads}))
     yield Resource("workers", "", workers)
@@ -102,13 +110,19 @@ def _resources(loads: Sequence[Load], limits: Limits, workers: int | None) -> It
 
 def _stages(load: Load, forecast: Forecast, number: dict[tuple[Kind, str], int], speed: Speed) -> Iterator[Stage]:
     spans = {one.step: float(getattr(one.span, speed)) for one in forecast.steps}
-    host, store = number["hosts", load.host], number["store", ""]
-    network, worker = number["networks", load.network], number["workers", ""]
+    store, network, worker = number["store", ""], number["networks", load.network], number["workers", ""]
+    host = (number["hosts", load.host],) if ("hosts", load.host) in number else ()
     # What takes no resource of its own is put together: it makes no difference when in the run it comes.
-    yield Stage(0, sum(spans.get(step, 0.0) for step in _PREPARING), (host, worker))
-    yield Stage(1, spans["restore"], (host, store, worker))
-    yield Stage(2, spans["split"], (host, store, worker))
-    yield Stage(2, spans["replay"], (host, worker))
-    yield Stage(_LAST_BEFORE_OPEN, sum(spans.get(step, 0.0) for step in _PROVING), (host, worker), opens=True)
-    if load.replicas:
-        yield Stage(_LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))
+    yield Stage(0, sum(spans.get(step, 0.0) for step in _PREPARING), (*host, worker))
+    yield Stage(1, spans["restore"], (*host, store, worker))
+    yield Stage(2, spans["split"], (*host, store, worker))
+    yield Stage(2, spans["replay"], (*host, worker))
+    proving = sum(spans.get(step, 0.0) for step in _PROVING)
+    if spans[FIRST]:
+        yield Stage(3, proving, (*host, worker))
+        yield Stage(4, spans[FIRST], (network, worker))
+        yield Stage(LAST_BEFORE_OPEN, spans["promote"], (*host, worker), opens=True)
+    else:
+        yield Stage(LAST_BEFORE_OPEN, proving + spans["promote"], (*host, worker), opens=True)
+    if spans[AFTERWARDS]:
+        yield Stage(LAST_BEFORE_OPEN + 1, spans[AFTERWARDS], (network, worker))

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from relight.forecast.learning import Rate, Speeds
 from relight.forecast.values import Forecast, Load, Span, StepForecast
-from relight.forecast.work import BESIDE, BETWEEN, IN_ORDER, WORK
-
-NO_TIME = Span(seconds=0.0, low=0.0, high=0.0)
+from relight.forecast.work import BESIDE, BETWEEN, COPIES, IN_ORDER, WORK
 
 
 def estimate(load: Load, speeds: Speeds) -> Forecast:
@@ -30,6 +28,7 @@ def estimate_all(loads: Iterable[Load], speeds: Speeds) -> list[Forecast]:
 
 def _at(rates: Mapping[str, Rate], load: Load) -> Forecast:
     spans = {step: _span(rate, WORK[step](load)) for step, rate in rates.items()}
+    spans |= {step: added([]) for step in COPIES if not WORK[step](load)}  # no copy at all takes no time
     return Forecast(
         shard=load.shard, total=total(spans), learned_from=max(rates[step].runs for step in IN_ORDER),
         steps=tuple(StepForecast(step=step, span=span) for step, span in spans.items()),
@@ -45,18 +44,18 @@ def total(spans: Mapping[str, Span]) -> Span:
 def added(spans: Iterable[Span]) -> Span:
     """One after the other. Their ranges are added up too, since what makes one step slow (the disk, the store, a busy
     machine) makes the others slow as well."""
-    found = list(spans)
-    return Span(
-        seconds=sum(s.seconds for s in found), low=sum(s.low for s in found), high=sum(s.high for s in found)
-    )  # fmt: skip
+    seconds = low = high = 0.0
+    for span in spans:
+        seconds, low, high = seconds + span.seconds, low + span.low, high + span.high
+    return Span(seconds=seconds, low=low, high=high)  # fmt: skip
 
 
 def longest(spans: Iterable[Span]) -> Span:
     """Side by side."""
-    found = [NO_TIME, *spans]
-    return Span(
-        seconds=max(s.seconds for s in found), low=max(s.low for s in found), high=max(s.high for s in found)
-    )  # fmt: skip
+    seconds = low = high = 0.0
+    for span in spans:
+        seconds, low, high = max(seconds, span.seconds), max(low, span.low), max(high, span.high)
+    return Span(seconds=seconds, low=low, high=high)  # fmt: skip
 
 
 def _span(rate: Rate, work: float) -> Span:

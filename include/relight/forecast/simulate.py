@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from relight.backups.manifest import Value
 from relight.fleet import Limits
-from relight.forecast.bottleneck import Bottleneck, Halving, bottleneck_of, halving_of
+from relight.forecast.bottleneck import Bottleneck, Halving, explain
 from relight.forecast.case import Case, Speed
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds
@@ -79,10 +79,10 @@ def simulate_forecasts(
             shard=load.shard, tier=load.tier, alone=forecast.total, began=began, back=back, whole=whole
         ) for (load, forecast), began, back, whole in zip(ordered, played.began, opened, played.ended, strict=True)
     )  # fmt: skip
-    found = bottleneck_of(likely)
+    bottleneck, halving = explain(likely)
     return Recovery(
         workers=workers, shards=shards, first=_share(opened, 0), half=_share(opened, 0.5), ninety=_share(opened, 0.9),
-        last=_share(opened, 1), whole=max(played.ended), bottleneck=found, halving=halving_of(likely),
+        last=_share(opened, 1), whole=max(played.ended), bottleneck=bottleneck, halving=halving,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from relight.backups.manifest import Value
 from relight.errors import ObjectExists
 from relight.forecast.values import Load
-from relight.forecast.work import AFTERWARDS, BESIDE, BETWEEN, IN_ORDER
+from relight.forecast.work import AFTERWARDS, BESIDE, BETWEEN, FIRST, IN_ORDER
 from relight.site import Run
 from relight.step_records import StepRecord, elapsed
 from relight.store import layout
@@ -44,12 +44,24 @@ class Timing(Value):
 
 def timing_of(run: Run, load: Load, tables: int, records: Sequence[StepRecord], ended: datetime) -> Timing:
     """Pure: what a run's records tell about speeds."""
+    records = as_foreseen(records)
     tried = [step for step in (*IN_ORDER, AFTERWARDS) if any(record.step == step for record in records)]
     kept = {step: mine for step in tried if (mine := _undisturbed(records, step))}
     times = [StepTime(step=step, seconds=elapsed(mine, {step}), tasks=len(mine)) for step, mine in kept.items()]
     if len(kept) == len(tried):
         times.append(StepTime(step=BETWEEN, seconds=_between(kept), tasks=1))
     return Timing(run_id=run.run_id, mode=run.mode, ended=ended, load=load, tables=tables, steps=tuple(times))
+
+
+def as_foreseen(records: Sequence[StepRecord]) -> list[StepRecord]:
+    """In the order they began; the replicas that were made before the shard was opened under a name of their own."""
+    ordered = sorted(records, key=lambda record: record.started)
+    opened = min((r.ended for r in ordered if r.step == "promote" and r.outcome == "done"), default=None)
+    return [
+        record.model_copy(update={"step": FIRST})
+        if record.step == AFTERWARDS and (opened is None or record.started < opened) else record
+        for record in ordered
+    ]  # fmt: skip
 
 
 def keep_timing(store: Store, timing: Timing) -> None:
@@ -64,7 +76,7 @@ def _undisturbed(records: Sequence[StepRecord], step: str) -> list[StepRecord]:
     """The first success of each task of the step: a later one finds its work done. Empty if any had failed
     before: hours may lie between a failure and the attempt that somebody has started in the morning."""
     first: dict[str, StepRecord] = {}
-    for record in sorted(records, key=lambda one: one.started):
+    for record in records:
         if record.step == step:
             first.setdefault(record.key, record)
     found = list(first.values())

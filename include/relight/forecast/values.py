@@ -22,6 +22,8 @@ class Load(Value):
     segments: int
     databases: int
     replicas: int
+    replicas_first: int = 0
+    """So many of the replicas are there before the shard is opened."""
 
 
 class Span(Value):

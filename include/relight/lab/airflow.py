@@ -22,7 +22,10 @@ from relight.lab.place import Place
 from relight.lab.ports import free_ports
 from relight.lab.state import State
 
-DAGS = ("backup_binlogs", "backup_full", "fence_check", "rehearse", "rehearse_in_turn", "restore", "restore_fleet")
+DAGS = (
+    "backup_binlogs", "backup_full", "fence_check", "fleet_overview", "rehearse", "rehearse_in_turn", "restore",
+    "restore_fleet",
+)  # fmt: skip
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _USER = "admin"

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from relight.fleet import Tier
+from relight.forecast.words import duration
 from relight.overview.card import Card, Health
 from relight.overview.holdings import Concern
-from relight.overview.words import duration
 
 SHIPPED_WITHIN: Final = timedelta(hours=1)
 """Logs are shipped every five minutes. A shard that is written to and ships none for so long does not ship."""
@@ -58,23 +58,26 @@ def _backups(card: Card, now: datetime) -> Iterator[Concern]:
 
 def _promise(card: Card) -> Iterator[Concern]:
     """Whether a restore would end in the time that was promised."""
-    if card.forecast is None or card.objective_seconds is None or card.snapshot_at is None:
+    foreseen, objective = card.forecast, card.objective_seconds
+    if foreseen is None or objective is None or foreseen.high <= objective:
         return
-    promised = duration(card.objective_seconds)
-    # A new full backup leaves no log to replay. Where that is too slow as well it is no advice.
-    fresh = card.forecast_fresh or card.forecast
-    advice = f"take a full backup now: relight backup full {card.shard}"
-    if fresh.seconds > card.objective_seconds:
-        advice = (
-            f"a new full backup alone is not enough ({duration(fresh.seconds)}): it needs faster machines or another "
-            f"promise: relight forecast --shards {card.shard}"
+    missed = foreseen.seconds > objective
+    takes = f"would take {duration(foreseen.seconds)}" if missed else f"could take {duration(foreseen.high)}"
+    guess = "" if card.forecast_learned_from else " (a guess, as long as no run was measured)"
+    yield Concern(
+        health="bad" if missed and card.forecast_learned_from else "warning",
+        text=f"a restore {takes}{guess}, promised is {duration(objective)}: {_advice(card, objective)}",
+    )  # fmt: skip
+
+
+def _advice(card: Card, objective: float) -> str:
+    """A new full backup leaves no log to replay. Where the rest alone takes too long, that is no advice."""
+    if card.forecast_fresh is not None and card.forecast_fresh.seconds > objective:
+        return (
+            f"a new full backup alone is not enough ({duration(card.forecast_fresh.seconds)}): it needs faster "
+            f"machines or another promise: relight forecast --shards {card.shard}"
         )
-    if card.forecast.seconds > card.objective_seconds:
-        would = duration(card.forecast.seconds)
-        yield Concern(health="bad", text=f"a restore would take {would}, promised is {promised}: {advice}")
-    elif card.forecast.high > card.objective_seconds:
-        could = duration(card.forecast.high)
-        yield Concern(health="warning", text=f"a restore could take {could}, promised is {promised}: {advice}")
+    return f"take a full backup now: relight backup full {card.shard}"
 
 
 def _proof(card: Card, tier: Tier, now: datetime) -> Iterator[Concern]:

@@ -45,6 +45,8 @@ class Card(Value):
     """How long a restore to the newest point would take now, until the shard takes writes again."""
     forecast_fresh: Span | None = None
     """The same right after a new full backup: with no log to replay."""
+    forecast_learned_from: int = 0
+    """From how many runs. 0: nothing was measured, it is a cautious guess."""
     objective_seconds: float | None = None
     epoch: int | None = None
     """Of the last promotion."""

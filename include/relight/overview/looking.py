@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from relight.errors import StoreDenied, StoreError, StoreUnavailable
-from relight.fencing.epochs import load_epochs
+from relight.fencing.epochs import Epoch, load_epochs
 from relight.fleet import Shard
+from relight.forecast.estimate import estimate_all
+from relight.forecast.learning import Speeds, learn
+from relight.forecast.values import Load
 from relight.overview.attention import Part, judged
 from relight.overview.card import Card, Overview
 from relight.overview.holdings import Concern, holdings
@@ -35,13 +38,16 @@ def look_over(site: Site, previous: Overview | None = None) -> Overview:
     """
     now, began = datetime.now(UTC), time.monotonic()
     known = {card.shard: card for card in previous.cards} if previous else {}
-    cards = in_parallel(
-        lambda shard: _card(site, now, shard, known.get(shard.name)), site.fleet.shards, site.fleet.store.parallel
-    )
+    speeds = learn(site.store, parallel=site.fleet.store.parallel)
+
+    def look(shard: Shard) -> Card:
+        return _card(site, now, shard, known.get(shard.name), speeds)
+
+    cards = in_parallel(look, site.fleet.shards, site.fleet.store.parallel)
     return Overview(fleet=site.fleet.fleet, at=now, seconds=round(time.monotonic() - began, 3), cards=tuple(cards))
 
 
-def _card(site: Site, now: datetime, shard: Shard, before: Card | None) -> Card:
+def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: Speeds) -> Card:
     tier, store = site.fleet.tier_of(shard), site.store
     card = Card(
         shard=shard.name, tier=shard.tier, health="unknown", rehearsable=shard.scratch is not None,
@@ -61,9 +67,25 @@ def _card(site: Site, now: datetime, shard: Shard, before: Card | None) -> Card:
             concerns.append(Concern(health="unknown", text=f"its {part} cannot be looked at: {_short(error)}"))
 
     look("backups", lambda card: holdings(store, card, before))
+    if card.snapshot:
+        card = _foreseen(card, shard, speeds)
     look("rehearsals", lambda card: (_rehearsed(store, card), ()))
     look("epochs", lambda card: (card.model_copy(update={"epoch": _epoch(store, card.shard)}), ()))
     return judged(card, tier, concerns, now, unseen)
+
+
+def _foreseen(card: Card, shard: Shard, speeds: Speeds) -> Card:
+    server = shard.source
+    load = Load(
+        shard=card.shard, tier=card.tier, host=server.host, hardware=server.hardware, network=server.network,
+        stored_bytes=card.stored_bytes, data_bytes=card.data_bytes, log_bytes=card.log_bytes, segments=card.segments,
+        databases=card.databases, replicas=len(shard.replicas),
+    )  # fmt: skip
+    fresh = load.model_copy(update={"log_bytes": 0, "segments": 0})
+    now, then = estimate_all([load, fresh], speeds)
+    return card.model_copy(update={
+        "forecast": now.total, "forecast_fresh": then.total, "forecast_learned_from": now.learned_from,
+    })  # fmt: skip
 
 
 def _raise_if_away(store: Store, error: StoreError | ValidationError) -> None:
@@ -89,8 +111,11 @@ def _rehearsed(store: Store, card: Card) -> Card:
 
 def _epoch(store: Store, shard: str) -> int | None:
     """The newest one in which a server was opened: mostly the last of all."""
-    for last in (1, 0):
-        for one in reversed(load_epochs(store, shard, last=last)):
-            if one.outcome is not None and one.outcome.kind == "opened":
-                return one.claim.epoch
-    return None
+    found = load_epochs(store, shard, last=1)
+    if found and not _opened(found[0]):
+        found = load_epochs(store, shard)
+    return next((one.claim.epoch for one in reversed(found) if _opened(one)), None)
+
+
+def _opened(one: Epoch) -> bool:
+    return one.outcome is not None and one.outcome.kind == "opened"

@@ -64,7 +64,7 @@ def _history(catalog: Catalog, target: Target) -> GtidSet | None:
 
 def _of_history(catalog: Catalog, candidates: list[CatalogSnapshot], within: GtidSet | None) -> list[CatalogSnapshot]:
     """Without snapshots that hold what was left behind: by a failover, or by a restore to an earlier point."""
-    if within is None:
+    if within is None or all(segment.gtids <= within for segment in catalog.segments):
         return candidates
     left_behind = GtidSet.union(segment.gtids for segment in catalog.segments) - within
     found = [snapshot for snapshot in candidates if not snapshot.reference.gtids & left_behind]

@@ -123,7 +123,10 @@ def run_timing(report: Report, fleet: Fleet) -> Timing | None:
         return None
     run = report.run
     databases = len({table.database for table in report.tables})
-    load = load_of_plan(report.plan, databases, run.shard_of(fleet), onto=run.server(fleet))
+    load = load_of_plan(
+        report.plan, databases, run.shard_of(fleet), onto=run.server(fleet),
+        replicas_first=fleet.promotion.replicas_first,
+    )  # fmt: skip
     return timing_of(run, load, len(report.tables), report.steps, report.written_at)
 
 

@@ -52,6 +52,7 @@ def promote(site: Site, run: Run) -> Promotion:
     write_mark(server.datadir, run.run_id, "promoted", mine.epoch)
     mysqld.give_to_server_account(server, mark_path(server.datadir))
     with mysqld.start(server, site.admin) as session:
+        refuse_if_overtaken(site, run, mark_of(run, server))
         _open(session, server)
         shut_out(session, site.credentials.login("replication"))
         executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))

@@ -19,6 +19,10 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Value)
 
 
+STEP_NAME = "step_name"
+"""The attribute of a step that holds its name, as in its records."""
+
+
 def step(
     name: str,
 ) -> Callable[[Callable[Concatenate[Site, Run, P], R]], Callable[Concatenate[Site, Run, P], R]]:  # fmt: skip
@@ -46,6 +50,7 @@ def step(
             ))  # fmt: skip
             return result
 
+        setattr(recorded, STEP_NAME, name)
         return recorded
 
     return mark
