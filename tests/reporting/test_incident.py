@@ -6,10 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relight.forecast.values import Span
-from relight.reporting.incident import LiveBar, RunNow, TaskNow, make_incident
+from relight.forecast.estimate import estimate
+from relight.forecast.learning import Speeds
+from relight.forecast.values import Load, Span
+from relight.reporting.incident import make_incident
+from relight.reporting.running import LiveBar, RunNow, TaskNow
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+OWN = estimate(
+    Load(
+        shard="a", tier=1, host="h", hardware="default", network="default", stored_bytes=10**11, data_bytes=10**11,
+        log_bytes=10**10, segments=1, databases=1, replicas=0,
+    ),
+    Speeds(runs=0, rates=()),
+)  # fmt: skip
 HOUR = Span(seconds=3600, low=3000, high=4000)
 
 
@@ -108,3 +118,26 @@ def test_the_scale_of_a_chart_seldom_changes() -> None:
     assert [span(one) for one in (570.5, 585, 600)] == [600, 600, 600]
     assert span(600.5) == 660
     assert span(90_000) == 100_800
+
+
+def test_a_run_with_a_forecast_of_its_own_is_told_by_what_its_steps_have_done() -> None:
+    def left(*tasks: TaskNow) -> float:
+        (card,) = make_incident([run("a", *tasks)], {"a": HOUR}, NOW, {"restore/i__a": OWN}).cards
+        assert card.left is not None
+        return card.left.seconds
+
+    def over(name: str, **more: object) -> TaskNow:
+        return task(name, "success", began=1, **more).model_copy(update={"ended": NOW})
+
+    before = [over(name) for name in ("salvage", "plan", "guard")]
+    bar = LiveBar(label="snapshot", done=75, total=100, speed=1, at=NOW)
+    begun, most, done = (
+        left(*before),
+        left(*before, task("restore_snapshot", bars=(bar,))),
+        left(*before, over("restore_snapshot")),
+    )
+    assert begun > most > done
+    replays = [over("plan_lanes"), over("split", index=0), over("replay", index=0), task("replay", index=1)]
+    assert (
+        done > left(*before, over("restore_snapshot"), *replays) > left(*before, over("restore_snapshot"), *replays[:3])
+    )

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from relight.backups.manifest import Value
-from relight.forecast.values import Span
+from relight.forecast.values import Forecast, Span
+from relight.reporting.running import LiveBar, RunNow, TaskNow
+from relight.reporting.time_left import time_left
 
 Kind = Literal["failed", "waiting", "running", "queued", "success"]
 
@@ -31,51 +33,6 @@ DOING: Final[Mapping[str, str]] = {
 
 _OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
 _AT_WORK = ("running", "deferred", "up_for_retry", "awaiting_input")
-
-
-class LiveBar(Value):
-    """One piece of work of a task. ``done``, ``total`` in bytes, ``speed`` in bytes per second."""
-
-    label: str
-    done: int
-    total: int
-    speed: float
-    at: datetime
-
-    @property
-    def share(self) -> float:
-        """From 0 to 1."""
-        return min(self.done / self.total, 1.0) if self.total > 0 else 0.0
-
-
-class TaskNow(Value):
-    """A task instance as Airflow knows it; ``part`` names one of a mapped task."""
-
-    task: str
-    index: int = -1
-    part: str = ""
-    state: str
-    started: datetime | None = None
-    ended: datetime | None = None
-    tries: int = 0
-    waits: bool = False
-    """For a person's answer."""
-    bars: tuple[LiveBar, ...] = ()
-
-
-class RunNow(Value):
-    """A run as Airflow knows it."""
-
-    dag: str
-    run: str
-    shard: str
-    mode: str = "promote"
-    target: str = "latest"
-    state: str
-    queued: datetime | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    tasks: tuple[TaskNow, ...] = ()
 
 
 class Stripe(Value):
@@ -143,11 +100,18 @@ class Incident(Value):
         return sum(count for kind, _, count in self.counts if kind in ("running", "waiting", "queued"))
 
 
-def make_incident(runs: Sequence[RunNow], forecasts: Mapping[str, Span], now: datetime) -> Incident:
-    """:param forecasts: per shard, how long its restore takes until it takes writes."""
+def make_incident(
+    runs: Sequence[RunNow], forecasts: Mapping[str, Span], now: datetime, foreseen: Mapping[str, Forecast] | None = None
+) -> Incident:
+    """:param forecasts: per shard, how long its restore takes until it takes writes, as it was thought before.
+    :param foreseen: per run (``dag/run``) that has a forecast of its own, made from its plan, step by step.
+    """
     began = min((run.started or run.queued or now for run in runs), default=None)
     span = _span((now - began).total_seconds() if began else 1.0)
-    cards = [make_card(run, forecasts.get(run.shard), now, began or now, span) for run in runs]
+    cards = [
+        make_card(run, forecasts.get(run.shard), now, began or now, span, (foreseen or {}).get(f"{run.dag}/{run.run}"))
+        for run in runs
+    ]
     cards.sort(key=lambda card: (_URGENCY[card.kind], card.now.started or now, card.now.shard))
     lefts = [card.left.seconds for card in cards if card.left and card.kind == "running"]
     return Incident(
@@ -166,21 +130,22 @@ def _span(passed: float) -> float:
 _STEPS: Final = (1, 5, 15, 30, 60, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 
-def make_card(run: RunNow, forecast: Span | None, now: datetime, began: datetime, span: float) -> RunCard:
-    """One run; ``began`` and ``span`` are what its chart begins with and covers."""
+def make_card(
+    run: RunNow, forecast: Span | None, now: datetime, began: datetime, span: float, own: Forecast | None = None
+) -> RunCard:
+    """One run; ``began`` and ``span`` are what its chart begins with and covers, ``own`` is its own forecast."""
     active = [task for task in run.tasks if task.state in _AT_WORK]
     asks = tuple(task for task in run.tasks if task.waits)
     bars = tuple((task.task, bar) for task in active for bar in task.bars)
     elapsed = ((run.ended or now) - (run.started or run.ended or now)).total_seconds()
     kind = _kind(run, asks)
     open_again = any(task.task == "promote" and task.state == "success" for task in run.tasks)
-    left = (
-        None if forecast is None or open_again or kind in ("success", "failed", "waiting") else _left(forecast, elapsed)
-    )
+    waits = open_again or kind not in ("running", "queued")
+    left, late = (None, 0.0) if waits else time_left(run, forecast, own, elapsed, now)
     return RunCard(
         now=run, kind=kind, word=WORDS[kind], doing=_doing(run, active), done=sum(t.state in _OVER for t in run.tasks),
         total=len(run.tasks), bars=bars, speed=sum(bar.speed for _, bar in bars if bar.share < 1), elapsed=elapsed,
-        left=left, late=max(elapsed - forecast.high, 0.0) if forecast and left else 0.0,
+        left=left, late=late,
         failed=tuple(task for task in run.tasks if task.state == "failed" and task.task != "watcher"), asks=asks,
         stripes=tuple(_stripes(run.tasks, began, span, now)),
     )  # fmt: skip
@@ -202,13 +167,6 @@ def _doing(run: RunNow, active: Sequence[TaskNow]) -> str:
     many = f", {sum(task.state in _OVER for task in mine)} of {len(mine)}" if len(mine) > 1 else ""
     retried = ", tried again" if any(task.state == "up_for_retry" for task in active) else ""
     return DOING.get(name, name) + many + retried
-
-
-def _left(forecast: Span, elapsed: float) -> Span:
-    return Span(
-        seconds=max(forecast.seconds - elapsed, 0.0), low=max(forecast.low - elapsed, 0.0),
-        high=max(forecast.high - elapsed, 0.0),
-    )  # fmt: skip
 
 
 _STRIPES: Final[Mapping[str, Kind]] = {"success": "success", "failed": "failed", "awaiting_input": "waiting"}

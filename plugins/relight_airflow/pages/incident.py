@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from relight.forecast.values import Span
-from relight.overview.keeping import newest
 from relight.reporting.incident import Incident, make_incident
 from relight_airflow.pages.access import SEES_RESTORES, ReadableDags
+from relight_airflow.pages.foreseen import forecasts, foreseen
 from relight_airflow.pages.rendering import page, part
 from relight_airflow.pages.runs import recent_runs
-from relight_airflow.pages.site import site
 
 router = APIRouter(dependencies=[SEES_RESTORES])
-
-_MINUTE = 60
 
 
 @router.get("/incident")
@@ -39,7 +33,8 @@ def data(request: Request, dags: ReadableDags) -> dict[str, Any]:
 
 def _now(dags: ReadableDags) -> Incident:
     now = datetime.now(UTC)
-    return make_incident(recent_runs(dags, now), forecasts(), now)
+    runs = recent_runs(dags, now)
+    return make_incident(runs, forecasts(), now, foreseen(runs))
 
 
 def _parts(request: Request, found: Incident) -> list[tuple[str, str, str]]:
@@ -56,14 +51,3 @@ def _parts(request: Request, found: Incident) -> list[tuple[str, str, str]]:
         *(("gantt", card.key, made("gantt", card=card)) for card in found.cards),
         ("axis", "axis", made("axis", incident=found)),
     ]
-
-
-def forecasts() -> Mapping[str, Span]:
-    """Per shard, as the newest overview foresees it: looked up once a minute."""
-    return _forecasts(int(datetime.now(UTC).timestamp() // _MINUTE))
-
-
-@lru_cache(maxsize=1)
-def _forecasts(_minute: int) -> Mapping[str, Span]:
-    overview = newest(site().store, datetime.now(UTC))
-    return {card.shard: card.forecast for card in overview.cards if card.forecast} if overview else {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
-from relight.planning.target import Target
 from relight.reporting.page import newest_page
-from relight.site import Run
 from relight_airflow.pages.access import SEES_THE_RUN
+from relight_airflow.pages.foreseen import run_of
 from relight_airflow.pages.runs import one_run
 from relight_airflow.pages.site import site
 
@@ -24,8 +23,7 @@ def report(dag_id: str, run_id: str) -> HTMLResponse:
     found = one_run(dag_id, run_id)
     if found is None:
         raise HTTPException(404, "no such run, or none of a shard")
-    mine = Run(run_id=f"{dag_id}__{run_id}", shard=found.shard, target=Target(kind="latest"))
-    written = newest_page(site().store, mine)
+    written = newest_page(site().store, run_of(found))
     if written is None:
         raise HTTPException(404, "the run has no report yet: task report writes it at the end, also after a failure")
     return HTMLResponse(written, headers={"Content-Security-Policy": _OWN_STYLE})

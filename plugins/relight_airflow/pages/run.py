@@ -9,12 +9,10 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from relight.errors import ObjectMissing
-from relight.planning.target import Target
 from relight.reporting.incident import RunCard, make_incident
 from relight.reporting.page import newest_report, values_of
-from relight.site import Run
 from relight_airflow.pages.access import SEES_THE_RUN
-from relight_airflow.pages.incident import forecasts
+from relight_airflow.pages.foreseen import forecasts, foreseen, run_of
 from relight_airflow.pages.rendering import page, part
 from relight_airflow.pages.runs import one_run
 from relight_airflow.pages.site import site
@@ -26,7 +24,7 @@ router = APIRouter(dependencies=[SEES_THE_RUN])
 def run(request: Request, dag_id: str, run_id: str) -> HTMLResponse:
     """Where it is, what it took, what was proved."""
     card = _card(dag_id, run_id)
-    report = newest_report(site().store, _run(card))
+    report = newest_report(site().store, run_of(card.now))
     values = values_of(report) if report else {"report": None}
     return page(request, "run.html.j2", card=card, parts=_parts(request, card), **values)
 
@@ -41,7 +39,7 @@ def data(request: Request, dag_id: str, run_id: str) -> dict[str, Any]:
 @router.get("/run/{dag_id}/{run_id}/certificate")
 def certificate(dag_id: str, run_id: str) -> Response:
     """The signed certificate, as the store has it."""
-    mine, store = _run(_card(dag_id, run_id)), site().store
+    mine, store = run_of(_card(dag_id, run_id).now), site().store
     report = newest_report(store, mine)
     if report is None or not report.certificate:
         raise HTTPException(404, "the run has no certificate")
@@ -59,13 +57,8 @@ def _card(dag_id: str, run_id: str) -> RunCard:
     found = one_run(dag_id, run_id)
     if found is None:
         raise HTTPException(404, "no such run, or none of a shard")
-    (card,) = make_incident([found], forecasts(), datetime.now(UTC)).cards
+    (card,) = make_incident([found], forecasts(), datetime.now(UTC), foreseen([found])).cards
     return card
-
-
-def _run(card: RunCard) -> Run:
-    """Where it keeps its objects in the store."""
-    return Run(run_id=f"{card.now.dag}__{card.now.run}", shard=card.now.shard, target=Target(kind="latest"))
 
 
 def _parts(request: Request, card: RunCard) -> list[tuple[str, str, str]]:

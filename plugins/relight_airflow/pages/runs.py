@@ -15,7 +15,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from sqlalchemy import or_, select, tuple_
 
-from relight.reporting.incident import LiveBar, RunNow, TaskNow
+from relight.reporting.running import LiveBar, RunNow, TaskNow
 from relight_airflow.live import KEY
 
 ACTIVE = ("queued", "running")

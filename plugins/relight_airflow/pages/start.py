@@ -22,7 +22,7 @@ from relight.planning.resolve import make_plan
 from relight.reporting.choice import PlanView, no_plan, plan_view, reachable
 from relight.site import Site
 from relight_airflow.pages.access import SEES_RESTORES
-from relight_airflow.pages.incident import forecasts
+from relight_airflow.pages.foreseen import forecasts
 from relight_airflow.pages.rendering import page, part
 from relight_airflow.pages.site import site
 from relight_airflow.request import read_request
