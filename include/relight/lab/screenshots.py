@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 _PATIENCE = 300
-_AT_WORK = ("restore_snapshot", "replay", "validate")
+_UNTIL_BARS = 4.0
+"""A task tells how far it is every three seconds."""
+_AT_WORK = ("replay",)
 """Tasks of a rehearsal during which there is something to be seen."""
 
 
@@ -57,10 +59,11 @@ def take(place: Place, shard: str, folder: Path, progress: Progress) -> list[Pat
         progress.say(f"screenshots: rehearsing {shard}")
         client.trigger("rehearse", {"shard": shard}, run_id=run_id)
         _wait_for_work(client, run_id)
+        time.sleep(_UNTIL_BARS)
         made.append(_take(browser, client.url, session, Shot("incident", "incident", "dark"), folder))
         client.wait("rehearse", run_id, timeout=_PATIENCE)
-        for shot in (Shot("run", f"run/rehearse/{run_id}", width=390, height=844), Shot("rehearsals", "rehearsals")):
-            made.append(_take(browser, client.url, session, shot, folder))  # noqa: PERF401 -- one after the other
+        run_page = Shot("run", f"run/rehearse/{run_id}", width=390, height=844)
+        made.append(_take(browser, client.url, session, run_page, folder))
     return made
 
 

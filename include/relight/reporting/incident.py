@@ -26,6 +26,7 @@ DOING: Final[Mapping[str, str]] = {
     "plan_lanes": "planning lanes", "split": "splitting logs", "replay": "replaying logs",
     "replay_put_off": "replaying what was put off", "databases": "listing databases", "validate": "proving",
     "judge": "judging", "approve": "asking a person", "certify": "signing the certificate", "drill": "sabotaging",
+    "prepare": "preparing to open", "first_replicas": "rebuilding replicas that must come first",
     "promote": "promoting", "announce": "telling applications", "replicas": "rebuilding replicas",
     "tear_down": "tearing down", "report": "writing the report",
 }  # fmt: skip

@@ -73,7 +73,7 @@
     const wanted = many ? `${names.length} shards` : names[0] || "";
     at("picked").textContent = names.length ? `${names.length.toLocaleString("en")} chosen` : "none chosen";
     form.querySelectorAll(".single").forEach((one) => { one.hidden = many; });
-    form.querySelectorAll(".many").forEach((one) => { one.hidden = !many; });
+    document.querySelectorAll(".many").forEach((one) => { one.hidden = !many; });
     if (many && ["before", "gtid"].includes(radio("target_kind"))) form.querySelector("input[value=latest]").checked = true;
     const kind = radio("target_kind");
     at("value").hidden = kind === "latest";
