@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relight.errors import LabError
+from relight.lab.browser import find_browser
 from relight.lab.mysql import PROGRAMS, STAMP, MySQL, find_mysql, on_machine, parse_version, private
 from relight.lab.packages import mirror
 from relight.lab.place import Place
@@ -80,6 +81,25 @@ def test_the_rest_of_an_interrupted_install_of_the_services_is_not_used(tmp_path
     assert "make setup" in caught.value.hint
     (place.services / ".complete").touch()
     assert find_services(place).redis.exists()
+
+
+def test_a_browser_on_the_machine_is_taken_and_the_rest_of_an_interrupted_install_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "lab")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = place.browser / "usr" / "lib" / "chromium" / "chromium"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    with pytest.raises(LabError, match="no browser") as caught:
+        find_browser(place)
+    assert "make setup" in caught.value.hint
+    (place.browser / ".complete").touch()
+    assert find_browser(place).program == program
+    own = tmp_path / "chromium"
+    own.touch()
+    own.chmod(0o755)
+    assert find_browser(place).program == own
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,12 @@ def test_a_chart_covers_everything_from_the_first_beginning_to_now() -> None:
 def test_no_runs_are_no_trouble() -> None:
     found = make_incident([], {}, NOW)
     assert (found.cards, found.active, found.began) == ((), 0, None)
+
+
+def test_the_scale_of_a_chart_seldom_changes() -> None:
+    def span(seconds: float) -> float:
+        return make_incident([run("a", began=seconds / 60)], {}, NOW).span
+
+    assert [span(one) for one in (570.5, 585, 600)] == [600, 600, 600]
+    assert span(600.5) == 660
+    assert span(90_000) == 100_800

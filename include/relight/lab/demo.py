@@ -161,9 +161,8 @@ def _failed(client: AirflowClient, dag_id: str, run: RunState) -> LabError:
 def _restore(site: Site, shard: Shard, client: AirflowClient, progress: Progress) -> RunState:
     run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     progress.say(f"demo: restoring {shard.name} to its latest point (DAG restore, over the REST API)")
-    progress.say(
-        f"demo: watch it: {client.url}/relight/incident (user and password: `relight lab up --airflow` says them)"
-    )
+    user, password = LabAirflow.of(place).login
+    progress.say(f"demo: watch it: {client.url}/relight/incident  user {user}, password {password}")
     client.trigger("restore", {"shard": shard.name, "target_kind": "latest"}, run_id=run_id)
     watch = _Watch(site, shard, progress)
     run = client.wait("restore", run_id, on_update=watch.look, interval=0.5)

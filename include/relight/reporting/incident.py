@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from relight.backups.manifest import Value
@@ -132,6 +133,11 @@ class Incident(Value):
     speed: float
 
     @property
+    def ends(self) -> datetime:
+        """The right end of the chart."""
+        return (self.began or self.at) + timedelta(seconds=self.span)
+
+    @property
     def active(self) -> int:
         """How many go on."""
         return sum(count for kind, _, count in self.counts if kind in ("running", "waiting", "queued"))
@@ -140,7 +146,7 @@ class Incident(Value):
 def make_incident(runs: Sequence[RunNow], forecasts: Mapping[str, Span], now: datetime) -> Incident:
     """:param forecasts: per shard, how long its restore takes until it takes writes."""
     began = min((run.started or run.queued or now for run in runs), default=None)
-    span = max((now - began).total_seconds(), 1.0) if began else 1.0
+    span = _span((now - began).total_seconds() if began else 1.0)
     cards = [make_card(run, forecasts.get(run.shard), now, began or now, span) for run in runs]
     cards.sort(key=lambda card: (_URGENCY[card.kind], card.now.started or now, card.now.shard))
     lefts = [card.left.seconds for card in cards if card.left and card.kind == "running"]
@@ -149,6 +155,15 @@ def make_incident(runs: Sequence[RunNow], forecasts: Mapping[str, Span], now: da
         counts=tuple((kind, word, sum(card.kind == kind for card in cards)) for kind, word in WORDS.items()),
         speed=sum(card.speed for card in cards),
     )  # fmt: skip
+
+
+def _span(passed: float) -> float:
+    """Rounded up, so that a chart which is drawn anew every few seconds seldom changes its scale."""
+    step = next((one for one in _STEPS if one >= passed / 20), passed / 20)
+    return max(math.ceil(passed / step) * step, 1.0)
+
+
+_STEPS: Final = (1, 5, 15, 30, 60, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 
 def make_card(run: RunNow, forecast: Span | None, now: datetime, began: datetime, span: float) -> RunCard:
