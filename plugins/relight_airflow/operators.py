@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Any
@@ -298,21 +297,6 @@ class ShardOperator(RelightOperator):
                 raise next((error for error in failed.values() if error.retryable), next(iter(failed.values())))
             memory.delete("done")  # so that clearing the task does it all again
         return [done[shard] for shard in self.keys]
-
-
-class OverviewOperator(RelightOperator):
-    """Looks at every shard, keeps what was seen, and sends it as metrics."""
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        """How many shards there are, by their health."""
-        # Imported here, since every task imports this module and most are not about the whole fleet.
-        from relight.overview.metrics import of_overview
-        from relight.steps.overview import overview_fleet
-
-        with plain_errors(self.log):
-            seen = overview_fleet(open_site(self.log))
-        metrics.emit(of_overview(seen, seen.at))
-        return {"shards": len(seen.cards), "seconds": seen.seconds, **Counter(card.health for card in seen.cards)}
 
 
 class WatcherOperator(BaseOperator):

@@ -19,7 +19,6 @@ from relight_airflow.operators import (
     CHECK,
     CheckOperator,
     DatabasesOperator,
-    OverviewOperator,
     PutOffOperator,
     ReplayOperator,
     ShardOperator,
@@ -28,6 +27,7 @@ from relight_airflow.operators import (
     WatcherOperator,
     shard_bands,
 )
+from relight_airflow.overview_operator import OverviewOperator
 from relight_airflow.turn import TurnOperator
 
 DEFAULTS: dict[str, Any] = {
