@@ -3,12 +3,12 @@
 SHELL := /bin/bash
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup demo down test test-deep lint lock
+.PHONY: help setup demo down test test-deep screenshots lint lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## install everything: .venv, servers for MySQL, S3, Redis, PostgreSQL (nothing outside this folder but missing apt packages)
+setup: ## install everything: .venv, servers for MySQL, S3, Redis, PostgreSQL, Chromium (nothing outside this folder but missing apt packages)
 	@bash include/bootstrap.sh
 	@.venv/bin/relight lab install
 
@@ -25,6 +25,9 @@ test-deep: setup ## thousands of random histories and hundreds of kills; takes h
 	@RELIGHT_DEEP=1 .venv/bin/python -m pytest -n $(PYTEST_WORKERS) \
 		tests/lane/test_histories.py tests/lane/test_exactly_once.py \
 		tests/binlog/test_kernels.py tests/binlog/test_malformed.py tests/fencing/test_rivals.py
+
+screenshots: setup ## pictures of the pages for docs/, from a rehearsal in the lab that `make demo` has left running
+	@.venv/bin/relight lab screenshots
 
 lint: ## ruff and mypy
 	@bash include/bootstrap.sh

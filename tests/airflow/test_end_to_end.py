@@ -7,6 +7,7 @@ lost and restored again with a task killed on the way, and once more with a pers
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import time
@@ -343,15 +344,27 @@ def test_the_grid_shows_which_lane_log_database_and_replica_a_task_works_on(rest
     assert states(run)["tear_down"] == states(run)["watcher"] == "skipped"
 
 
-def test_the_report_is_a_tab_of_the_run_and_not_for_strangers(restored: Restored) -> None:
+def test_the_page_of_a_run_shows_what_was_proved_and_not_to_strangers(restored: Restored) -> None:
     world, run = restored.world, restored.run
-    path = f"/relight/report/restore/{quote(run.run_id, safe='')}"
-    page = world.airflow.page(path)
-    assert "Throughput per lane" in page
-    assert "What was lost, and why" in page
-    stranger = httpx.get(world.airflow.url + path)
-    assert stranger.status_code in (401, 403)
+    where = f"restore/{quote(run.run_id, safe='')}"
+    page = world.airflow.page(f"/relight/run/{where}")
+    for told in ("Timeline", "Throughput per lane", "What was lost, and why", "What was proved", "the certificate"):
+        assert told in page
+    assert "Rows per table" in world.airflow.page(f"/relight/report/{where}")
+    certificate = world.airflow.page(f"/relight/run/{where}/certificate")
+    assert SignedCertificate.model_validate_json(certificate).certificate.shard == "shard-1"
+    stranger = httpx.get(f"{world.airflow.url}/relight/run/{where}")
+    assert stranger.status_code == 401
     assert "shard-1" not in stranger.text
+
+
+def test_how_far_a_task_was_is_kept_where_pages_and_scripts_find_it(restored: Restored) -> None:
+    world, run = restored.world, restored.run
+    path = f"/api/v2/dags/restore/dagRuns/{quote(run.run_id, safe='')}/taskInstances/restore_snapshot/state-store"
+    (entry,) = [one for one in world.airflow.send("GET", path)["task_state_store"] if one["key"] == "relight_progress"]
+    (bar,) = entry["value"]["bars"] if isinstance(entry["value"], dict) else json.loads(entry["value"])["bars"]
+    assert bar["label"] == "snapshot"
+    assert bar["done"] == bar["total"] > 0
 
 
 def test_only_small_values_go_through_airflow(restored: Restored) -> None:

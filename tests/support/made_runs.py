@@ -65,8 +65,9 @@ def _set(db: sqlite3.Connection, table: str, run_id: str, task: str = "", **valu
 def _ask(db: sqlite3.Connection, run_id: str, now: datetime) -> None:
     (ti,) = db.execute("SELECT id FROM task_instance WHERE run_id = ? AND task_id = 'approve'", [run_id]).fetchone()
     db.execute(
-        "INSERT INTO hitl_detail (ti_id, options, subject, params, created_at, params_input) VALUES (?, ?, ?, '{}', ?, '{}')",
-        [ti, json.dumps(["Promote", "Keep closed"]), "May this shard be promoted?", _text(now)],
+        "INSERT INTO hitl_detail (ti_id, options, subject, body, defaults, multiple, params, assignees, created_at, params_input)"
+        " VALUES (?, ?, ?, 'One table is inconclusive.', ?, 0, '{}', '[]', ?, '{}')",
+        [ti, json.dumps(["Promote", "Keep closed"]), "May this shard be promoted?", '["Keep closed"]', _text(now)],
     )
 
 

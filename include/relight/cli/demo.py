@@ -41,6 +41,8 @@ def show(result: DemoResult, out: Console) -> None:
     out.print(f"certificate         {result.certificate}: valid until {result.certificate_expires:%Y-%m-%d %H:%M} UTC")
     out.print(f"                    relight certificate verify {result.certificate}")
     out.print(f"report              {result.report_page}")
+    out.print(f"its page            {result.page}")
+    out.print(f"the fleet           {result.url}/relight/fleet")
     out.print(f"this run in the UI  {result.run_page}")
     out.print(f"Airflow             {result.url}  user {result.login[0]}, password {result.login[1]}")
     out.print("Everything stays up to be looked at; `make down` stops it.")

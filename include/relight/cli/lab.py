@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from relight.lab.schema import DATABASES
 from relight.lab.state import State
 from relight.lab.status import LabStatus, lab_status
 from relight.lab.workload import Pace, Workload
+from relight.progress import Lines
 from relight.server.session import connect
 
 app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
@@ -108,6 +110,19 @@ def check(
     if not verdict.ok:
         raise LabError("the ledger does not agree", on=shard, why=str(verdict))
     typer.echo(f"lab: {shard}: {verdict}")
+
+
+@app.command()
+@readable_errors()
+def screenshots(
+    shard: Annotated[str, typer.Option(help="The shard that is rehearsed meanwhile.")] = "shard-2",
+    folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("docs"),
+) -> None:
+    """Take pictures of the pages while a rehearsal goes on in the lab."""
+    from relight.lab.screenshots import take  # the browser's driver is needed for nothing else
+
+    for file in take(Place.find(), shard, folder, Lines(sys.stdout)):
+        typer.echo(f"screenshots: {file}, {file.stat().st_size // 1024} KiB")
 
 
 @workload.command()

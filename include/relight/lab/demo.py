@@ -49,6 +49,8 @@ class DemoResult:
     login: tuple[str, str]
     run_page: str
     report_page: str
+    page: str
+    """Relight's own page of the run."""
     certificate: Path
     """The file, which was checked."""
     certificate_expires: datetime
@@ -83,6 +85,7 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     return DemoResult(
         report=report[0], ledger=verdict, lost_commits=verdict.beyond, seconds_to_restore=seconds, url=client.url,
         login=airflow.login, run_page=client.run_page("restore", run.run_id), report_page=report[1],
+        page=f"{client.url}/relight/run/restore/{run.run_id}",
         certificate=certificate, certificate_expires=checked.expires_at,
     )  # fmt: skip
 
@@ -158,6 +161,9 @@ def _failed(client: AirflowClient, dag_id: str, run: RunState) -> LabError:
 def _restore(site: Site, shard: Shard, client: AirflowClient, progress: Progress) -> RunState:
     run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     progress.say(f"demo: restoring {shard.name} to its latest point (DAG restore, over the REST API)")
+    progress.say(
+        f"demo: watch it: {client.url}/relight/incident (user and password: `relight lab up --airflow` says them)"
+    )
     client.trigger("restore", {"shard": shard.name, "target_kind": "latest"}, run_id=run_id)
     watch = _Watch(site, shard, progress)
     run = client.wait("restore", run_id, on_update=watch.look, interval=0.5)

@@ -16,7 +16,7 @@ from relight_airflow.pages import fleet, incident, rehearsals, report, run, star
 from relight_airflow.pages.rendering import POLICY, STATIC, base_of, page
 
 app = FastAPI(title="Relight", docs_url=None, redoc_url=None, openapi_url=None)
-app.add_middleware(GZipMiddleware, minimum_size=1024)
+app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
 # Style and scripts are no secrets, and a page that says "sign in" needs them.
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 for module in (fleet, incident, run, rehearsals, start, report):
