@@ -74,7 +74,7 @@ def run_demo(place: Place, open_site: Callable[[], Site], progress: Progress) ->
     lab_fleet.destroy(shard)
     shipped = in_store(site, shard)
     started = time.monotonic()
-    run = _restore(site, shard, client, progress)
+    run = _restore(place, site, shard, client, progress)
     seconds = time.monotonic() - started
     progress.say("demo: writing to the restored shard again")
     _write_again(place, shard)
@@ -158,7 +158,7 @@ def _failed(client: AirflowClient, dag_id: str, run: RunState) -> LabError:
     )
 
 
-def _restore(site: Site, shard: Shard, client: AirflowClient, progress: Progress) -> RunState:
+def _restore(place: Place, site: Site, shard: Shard, client: AirflowClient, progress: Progress) -> RunState:
     run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     progress.say(f"demo: restoring {shard.name} to its latest point (DAG restore, over the REST API)")
     user, password = LabAirflow.of(place).login
