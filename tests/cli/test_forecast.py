@@ -107,7 +107,7 @@ def test_the_chart_is_an_svg_file(relight: Relight, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--shards", "eu-*"), "unknown shard (eu-*): the fleet file has shard-1, shard-2"),
-        (("--shards", "shard-1", "--down"), "no shard is left to look at (shard-1): every source answers"),
+        (("--shards", "shard-1", "--down"), "no shard is left to look at (shard-1): a server of each answers"),
         (("--down",), "none of the shards can be brought back as things are (shard-2)"),
         (("--plot", "/no/such/folder/x.svg"), "the chart cannot be written"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relight.fleet import Server
@@ -91,6 +91,7 @@ def test_of_a_run_that_ended_twice_the_last_record_counts() -> None:
     st.integers(0, 10**13),
     st.integers(0, 10**13),
 )
+@settings(deadline=None)
 def test_more_bytes_are_never_faster_whatever_was_measured(
     points: list[tuple[float, float]], one: int, other: int
 ) -> None:

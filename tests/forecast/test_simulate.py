@@ -113,6 +113,7 @@ def test_so_many_workers_really_halve_the_time_or_nothing_does(sizes: list[float
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.floats(1, 5000)), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_lower_tiers_come_first_and_then_the_longest(shards: list[tuple[int, float]]) -> None:
     loads = [load(f"s-{n:02}", data=size, tier=tier) for n, (tier, size) in enumerate(shards)]
     forecasts = estimate_all(loads, NOTHING_KNOWN)

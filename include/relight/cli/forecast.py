@@ -24,9 +24,9 @@ from relight.forecast.plot import plot
 from relight.forecast.simulate import Back, Recovery, simulate_forecasts
 from relight.forecast.values import Forecast, Load, Span
 from relight.forecast.words import duration
+from relight.incident.asking import down_among
 from relight.planning.resolve import make_plan
 from relight.planning.target import Target
-from relight.server.mysqld import port_answers
 from relight.site import Site
 from relight.store.parallel import in_parallel
 
@@ -74,7 +74,7 @@ def forecast(
     workers: Annotated[
         int, typer.Option(min=1, help="Tasks at the same time; Airflow's own default (core.parallelism) is 32.")
     ] = 32,
-    down: Annotated[bool, typer.Option("--down/--all", help="Only shards whose source does not answer.")] = False,
+    down: Annotated[bool, typer.Option("--down/--all", help="Only shards of which no server answers.")] = False,
     fleet: FleetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     plot_to: Annotated[
@@ -105,11 +105,10 @@ def _chosen(site: Site, patterns: str, *, down: bool) -> list[Shard]:
             site.fleet.shard(pattern)  # says which ones there are
     found = [shard for shard in site.fleet.shards if any(fnmatch.fnmatchcase(shard.name, p) for p in asked)]
     if down:
-        answers = in_parallel(lambda shard: port_answers(shard.source), found, _AT_ONCE)
-        found = [shard for shard, answer in zip(found, answers, strict=True) if not answer]
+        found = down_among(found)
     if not found:
         raise FleetError(
-            "no shard is left to look at", on=patterns, why="every source answers" if down else "no name was given",
+            "no shard is left to look at", on=patterns, why="a server of each answers" if down else "no name was given",
             hint="leave --down out to look at shards that are up, too" if down else "leave --shards out for all",
         )  # fmt: skip
     return found

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from relight.forecast.simulate import Recovery
 from relight.forecast.words import duration
 
-_WIDTH, _HEIGHT = 860, 460
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 28, 70, 96
+_WIDTH, _HEIGHT = 860, 480
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 28, 70, 116
+_LINE = 120
+"""So many characters of small text fit into the width."""
 _MOST_STEPS = 800
 """More of them would not be seen, and make the file large."""
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
@@ -102,8 +105,9 @@ def _frame(recovery: Recovery, axis: _Axis) -> Iterator[str]:
         yield _text(x, axis.y(0) + 21, duration(tick), "faint", "middle")
     told = {"first": recovery.first, "half": recovery.half, "90 %": recovery.ninety, "last": recovery.last}
     line = ", ".join(f"{name} after {duration(span.seconds)}" for name, span in told.items())
-    yield _text(16, _HEIGHT - 40, line)
-    yield _text(16, _HEIGHT - 18, f"bottleneck: {recovery.bottleneck.why}", "faint")
+    yield _text(16, _HEIGHT - 58, line)
+    for number, part in enumerate(textwrap.wrap(f"bottleneck: {recovery.bottleneck.why}", _LINE)[:3]):
+        yield _text(16, _HEIGHT - 38 + 16 * number, part, "faint")
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:

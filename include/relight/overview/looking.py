@@ -68,18 +68,18 @@ def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: 
 
     look("backups", lambda card: holdings(store, card, before))
     if card.snapshot:
-        card = _foreseen(card, shard, speeds)
+        card = _foreseen(card, shard, speeds, len(site.fleet.first_replicas(shard)))
     look("rehearsals", lambda card: (_rehearsed(store, card), ()))
     look("epochs", lambda card: (card.model_copy(update={"epoch": _epoch(store, card.shard)}), ()))
     return judged(card, tier, concerns, now, unseen)
 
 
-def _foreseen(card: Card, shard: Shard, speeds: Speeds) -> Card:
+def _foreseen(card: Card, shard: Shard, speeds: Speeds, replicas_first: int) -> Card:
     server = shard.source
     load = Load(
         shard=card.shard, tier=card.tier, host=server.host, hardware=server.hardware, network=server.network,
         stored_bytes=card.stored_bytes, data_bytes=card.data_bytes, log_bytes=card.log_bytes, segments=card.segments,
-        databases=card.databases, replicas=len(shard.replicas),
+        databases=card.databases, replicas=len(shard.replicas), replicas_first=replicas_first,
     )  # fmt: skip
     fresh = load.model_copy(update={"log_bytes": 0, "segments": 0})
     now, then = estimate_all([load, fresh], speeds)

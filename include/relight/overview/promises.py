@@ -90,7 +90,9 @@ def foresee(site: Site, run: Run) -> Forecast:
 def _forecast(site: Site, run: Run) -> Forecast:
     plan = load_plan(site.store, run)
     databases = len(load_snapshot_manifest(site.store, plan.snapshot).databases)
-    return estimate(load_of_plan(plan, databases, run.shard_of(site.fleet)), learn(site.store))
+    first = site.fleet.promotion.replicas_first
+    load = load_of_plan(plan, databases, run.shard_of(site.fleet), replicas_first=first)
+    return estimate(load, learn(site.store))
 
 
 def missed(run: Run, forecast: Forecast, step: str, elapsed: float, objective: float) -> Miss | None:
