@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
@@ -27,6 +28,10 @@ from relight.progress import Silent
 from relight.site import Site
 from tests.support import watchdog
 from tests.support.servers import Servers
+
+# No test fails because the machine has other work.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
