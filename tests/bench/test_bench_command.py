@@ -17,6 +17,8 @@ import pytest
 from relight.lab.place import Place
 from tests.support import watchdog
 
+pytestmark = pytest.mark.timeout(1000)
+
 RELIGHT = Path(sys.executable).parent / "relight"
 METHODS = ("pipe", "applier_4", "applier_8", "applier_8_unlogged", "ordered", "planned")
 MEASURED = {
@@ -28,7 +30,7 @@ NAMES = ["skewed", "uniform", "one_database", "mix"]
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [RELIGHT, "bench", *arguments], text=True, capture_output=True, check=False, timeout=240
+        [RELIGHT, "bench", *arguments], text=True, capture_output=True, check=False, timeout=900
     )  # fmt: skip
 
 
