@@ -52,23 +52,26 @@ class Live:
         with self._lock:
             self._bars.pop(label, None)
             self._bars[label] = _Bar(label, total, time.monotonic())
+            self._keep(complete=False)
 
     def advance(self, label: str, amount: int) -> None:
         """More of it is done; kept when the last time is long enough ago, or when it is complete."""
         with self._lock:
-            now = time.monotonic()
-            bar = self._bars.setdefault(label, _Bar(label, 0, now))
+            bar = self._bars.setdefault(label, _Bar(label, 0, time.monotonic()))
             bar.done += amount
-            complete = bar.total and bar.done >= bar.total > bar.done - amount
-            if self._memory is None or not (complete or now - self._kept >= self._interval):
-                return
-            self._kept = now
-            bars = [bar.as_json(now) for bar in list(self._bars.values())[-_MOST_BARS:]]
-            try:
-                self._memory.set(KEY, {"at": datetime.now(UTC).isoformat(), "bars": bars})
-            except Exception as error:  # noqa: BLE001 -- no restore fails because nobody can watch it
-                self._memory = None
-                self._log.warning("the page will show no progress of this task: %s: %s", type(error).__name__, error)
+            self._keep(complete=bool(bar.total) and bar.done >= bar.total > bar.done - amount)
+
+    def _keep(self, *, complete: bool) -> None:
+        now = time.monotonic()
+        if self._memory is None or not (complete or now - self._kept >= self._interval):
+            return
+        self._kept = now
+        bars = [bar.as_json(now) for bar in list(self._bars.values())[-_MOST_BARS:]]
+        try:
+            self._memory.set(KEY, {"at": datetime.now(UTC).isoformat(), "bars": bars})
+        except Exception as error:  # noqa: BLE001 -- no restore fails because nobody can watch it
+            self._memory = None
+            self._log.warning("the page will show no progress of this task: %s: %s", type(error).__name__, error)
 
 
 def memory_of_this_task() -> Any:

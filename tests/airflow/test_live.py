@@ -45,6 +45,14 @@ def test_bars_are_kept_now_and_then_and_when_they_are_complete() -> None:
     assert [(bar["label"], bar["done"], bar["total"]) for bar in value["bars"]] == [("orders", 100, 100)]
 
 
+def test_what_begins_is_shown_at_once() -> None:
+    from relight_airflow.live import Live
+
+    memory = Memory()
+    Live(memory, Log()).start("orders", 100)
+    assert [(bar["label"], bar["done"]) for bar in memory.kept[0][1]["bars"]] == [("orders", 0)]
+
+
 def test_with_time_every_report_is_kept_and_only_the_newest_bars() -> None:
     from relight_airflow.live import Live
 

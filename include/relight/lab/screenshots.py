@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 _PATIENCE = 300
-_UNTIL_BARS = 4.0
-"""A task tells how far it is every three seconds."""
 _AT_WORK = ("replay",)
 """Tasks of a rehearsal during which there is something to be seen."""
 
@@ -38,6 +36,8 @@ class Shot:
     scheme: Literal["light", "dark"] = "light"
     width: int = 1180
     height: int = 720
+    until: str = "h1"
+    """What must be there first, as a CSS selector."""
 
 
 def take(place: Place, shard: str, folder: Path, progress: Progress) -> list[Path]:
@@ -59,8 +59,9 @@ def take(place: Place, shard: str, folder: Path, progress: Progress) -> list[Pat
         progress.say(f"screenshots: rehearsing {shard}")
         client.trigger("rehearse", {"shard": shard}, run_id=run_id)
         _wait_for_work(client, run_id)
-        time.sleep(_UNTIL_BARS)
-        made.append(_take(browser, client.url, session, Shot("incident", "incident", "dark"), folder))
+        made.append(
+            _take(browser, client.url, session, Shot("incident", "incident", "dark", until=".lane progress"), folder)
+        )
         client.wait("rehearse", run_id, timeout=_PATIENCE)
         run_page = Shot("run", f"run/rehearse/{run_id}", width=390, height=844)
         made.append(_take(browser, client.url, session, run_page, folder))
@@ -103,7 +104,8 @@ def _take(browser: Browser, url: str, session: str, shot: Shot, folder: Path) ->
     context.add_cookies([{"name": "_token", "value": session, "url": url}])
     page = context.new_page()
     page.goto(f"{url}/relight/{shot.path}")
-    page.wait_for_timeout(2500)  # for what the page asks for itself
+    page.locator(shot.until).first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1500)  # for what the page asks for itself
     file = folder / f"{shot.name}.png"
     page.screenshot(path=str(file))
     context.close()
