@@ -99,3 +99,8 @@ class Run(Value):
     def plan_key(self) -> str:
         """The plan's object in the store."""
         return f"{self.folder_key}/plan.json"
+
+    @property
+    def forecast_key(self) -> str:
+        """The object in the store with how long the run was thought to take when its plan was made."""
+        return f"{self.folder_key}/forecast.json"

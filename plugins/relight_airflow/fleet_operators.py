@@ -16,12 +16,12 @@ from relight.incident.conducting import decide, states_of
 from relight.incident.order import in_turn, loads
 from relight.incident.outcome import IncidentReport, keep, outcomes, skew
 from relight_airflow import child_runs
-from relight_airflow.airflow_api import open_api
 from relight_airflow.failures import plain_errors
 from relight_airflow.fleet_request import FleetRequest, read_fleet_request
 from relight_airflow.operators import CHECK, RelightOperator
+from relight_airflow.own_api import open_api
 from relight_airflow.place import AirflowCredentials, fleet, open_site
-from relight_airflow.pools import pools_for
+from relight_airflow.pools import ABOUT, pools_for
 from relight_airflow.request import refuse_unknown
 
 CHOOSE, CONDUCT = "choose", "conduct"
@@ -76,7 +76,7 @@ class ChooseOperator(RelightOperator):
     def _make_pools(self, here: Fleet, shards: list[Shard]) -> str:
         try:
             with open_api(AirflowCredentials()) as api:
-                api.make_pools(pools_for(here, shards))
+                api.make_pools(pools_for(here, shards), ABOUT)
         except AirflowUnavailable:
             raise
         except (CredentialsMissing, AirflowError) as error:

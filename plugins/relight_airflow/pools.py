@@ -12,6 +12,9 @@ from relight.fleet import Fleet, Server, Shard
 
 STORE = "relight_store"
 
+ABOUT = "Restores of a fleet take turns here. restore_fleet sets the size, from the fleet file's limits."
+"""What the pools say of themselves."""
+
 _AT_STORE = ("restore_snapshot", "split")
 _ON_NETWORK = ("replicas",)
 _ON_HOST = ("replay", "validate")

@@ -1,7 +1,7 @@
 """A restore that touches nothing and takes its time: for measuring what Airflow itself costs a large fleet.
 
 The DAG is called ``restore`` too and has the most important of its tasks, so ``restore_fleet`` drives it, and queues
-and pools are given, as in earnest. ``relight bench fleet`` makes the DAG file.
+and pools are given, as in earnest. The DAG file is ``simulated_dag.py``, which ``relight bench fleet`` copies.
 """
 
 from __future__ import annotations

@@ -21,13 +21,11 @@ from relight_airflow.operators import (
     DatabasesOperator,
     PutOffOperator,
     ReplayOperator,
-    ShardOperator,
-    ShardsOperator,
     StepOperator,
     WatcherOperator,
-    shard_bands,
 )
 from relight_airflow.overview_operator import OverviewOperator
+from relight_airflow.shard_operators import ShardOperator, ShardsOperator, shard_bands
 from relight_airflow.turn import TurnOperator
 
 DEFAULTS: dict[str, Any] = {

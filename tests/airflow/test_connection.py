@@ -210,7 +210,7 @@ def test_without_an_account_nothing_is_tried(airflow: Airflow) -> None:
 def test_the_api_is_looked_for_where_the_workers_find_airflow(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], url: str
 ) -> None:
-    from relight_airflow.connection import api_url
+    from relight_airflow.own_api import api_url
 
     for name in ("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__API__BASE_URL"):
         monkeypatch.delenv(name, raising=False)

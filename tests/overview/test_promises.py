@@ -10,7 +10,7 @@ from relight.errors import ObjectMissing
 from relight.fleet import Tier
 from relight.forecast.values import Forecast, Span, StepForecast
 from relight.forecast.work import IN_ORDER
-from relight.overview.promises import Miss, foresee, missed, remaining, watch
+from relight.overview.promises import Miss, foresee, missed, still_to_come, watch
 from relight.planning.target import Target
 from relight.site import Run, Site
 from relight.store.parallel import in_parallel
@@ -31,17 +31,17 @@ FORECAST = foreseen(plan=10, restore=600, split=300, replay=1000, validate=200, 
 
 
 def test_what_is_left_are_the_steps_behind_and_of_those_side_by_side_the_longest() -> None:
-    assert remaining(FORECAST, "plan").seconds == 600 + 1000 + 220
-    assert remaining(FORECAST, "restore").seconds == 1000 + 220
-    assert remaining(FORECAST, "split").seconds == 220
-    assert remaining(FORECAST, "replay").seconds == 220
-    assert remaining(FORECAST, "promote").seconds == 0
+    assert still_to_come(FORECAST, "plan").seconds == 600 + 1000 + 220
+    assert still_to_come(FORECAST, "restore").seconds == 1000 + 220
+    assert still_to_come(FORECAST, "split").seconds == 220
+    assert still_to_come(FORECAST, "replay").seconds == 220
+    assert still_to_come(FORECAST, "promote").seconds == 0
 
 
 def test_time_between_steps_is_left_in_the_share_of_the_steps_that_are() -> None:
     forecast = foreseen(restore=600, between=10 * len(IN_ORDER))
-    assert remaining(forecast, IN_ORDER[-1]).seconds == 0
-    assert remaining(forecast, IN_ORDER[-4]).seconds == pytest.approx(30)
+    assert still_to_come(forecast, IN_ORDER[-1]).seconds == 0
+    assert still_to_come(forecast, IN_ORDER[-4]).seconds == pytest.approx(30)
 
 
 @pytest.mark.parametrize(("elapsed", "said"), [(100, False), (1770, False), (1790, True)])

@@ -16,6 +16,7 @@ from relight.errors import AirflowConflict, AirflowError, AirflowRefused, Airflo
 
 _PAGE = 100
 """Items per request; the API gives no more than this by default."""
+_POOLS_PER_CALL = 500
 _HARMLESS = frozenset({"GET", "PATCH"})
 """What may be asked twice."""
 
@@ -128,14 +129,43 @@ class AirflowApi:
         """The run's page in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
+    def make_pools(self, sizes: Mapping[str, int], about: str) -> None:
+        """Make sure that every pool is there with its size. :raises AirflowRefused: one of them is not taken."""
+        pools = [{"name": name, "slots": slots, "description": about} for name, slots in sorted(sizes.items())]
+        for begin in range(0, len(pools), _POOLS_PER_CALL):
+            entities = pools[begin : begin + _POOLS_PER_CALL]
+            action = {"action": "create", "action_on_existence": "overwrite", "entities": entities}
+            given = self.send("PATCH", "/api/v2/pools", {"actions": [action]})
+            if errors := (given.get("create") or {}).get("errors"):
+                raise AirflowRefused("Airflow does not make the pools", on=self.url, why=str(errors[0])[:300])
+
     def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, signed: bool = True) -> Any:
         """One request and the JSON that it is answered with."""
-        return self.ask(method, path, body, signed=signed).json()
+        return self._json(self.ask(method, path, body, signed=signed))
+
+    def find(self, path: str) -> Any | None:
+        """The JSON at a path; None: nothing is there."""
+        answer = self._answer("GET", path, None, signed=True)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else self._json(self._accepted("GET", path, answer))
 
     def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, signed: bool = True
     ) -> httpx.Response:
         """One request and its answer, which is no error."""
+        return self._accepted(method, path, self._answer(method, path, body, signed=signed))
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError:
+            raise AirflowRefused("what answers is not Airflow's API", on=self.url, why="it is no JSON") from None
+
+    def _accepted(self, method: str, path: str, answer: httpx.Response) -> httpx.Response:
+        if answer.is_error:
+            raise _refusal(f"Airflow refused {method} {path.partition('?')[0]}", self.url, answer)
+        return answer
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None, *, signed: bool) -> httpx.Response:
         try:
             if signed and "Authorization" not in self._http.headers:
                 self._sign_in()
@@ -148,8 +178,6 @@ class AirflowApi:
                 "Airflow does not answer", on=self.url, why=str(error) or type(error).__name__,
                 hint="is it running, and is that its address?",
             ) from None  # fmt: skip
-        if answer.is_error:
-            raise _refusal(f"Airflow refused {method} {path.partition('?')[0]}", self.url, answer)
         return answer
 
     def _items(self, path: str, name: str, **query: str) -> Iterator[Mapping[str, Any]]:
@@ -174,10 +202,9 @@ class AirflowApi:
         return answer
 
     def _sign_in(self) -> None:
-        answer = self._http.post("/auth/token", json={"username": self._login.user, "password": self._login.password})
-        if answer.is_error:
-            raise _refusal("Airflow refused the login", self.url, answer)
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        path, body = "/auth/token", {"username": self._login.user, "password": self._login.password}
+        told = self._json(self._accepted("POST", path, self._http.post(path, json=body)))
+        self._http.headers["Authorization"] = f"Bearer {told['access_token']}"
 
 
 def _refusal(what: str, url: str, answer: httpx.Response) -> AirflowError:

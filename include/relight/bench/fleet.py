@@ -29,19 +29,6 @@ Say = Callable[[str], None]
 
 _INCIDENT = "simulated"
 _PAGE = 100
-_DAG = '''"""A restore that touches nothing."""
-from airflow.sdk import DAG
-from relight_airflow.request import (
-    FLEET_RUN, approval_params, fleet_run_param, mode_param, most_restores, salvage_param, shard_param, target_params,
-)
-from relight_airflow.simulated import simulated_tasks
-
-with DAG("restore", schedule=None, max_active_runs=most_restores(), max_active_tasks=64, params={
-    "shard": shard_param(), **target_params(), "mode": mode_param(), "salvage": salvage_param(), **approval_params(),
-    FLEET_RUN: fleet_run_param(),
-}):
-    simulated_tasks()
-'''
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ def _airflow(place: Place, shards: list[MadeUp], credentials: EnvironmentCredent
     project = Path(__file__).resolve().parents[3]
     dags = place.root / "dags"
     dags.mkdir()
-    (dags / "restore.py").write_text(_DAG, encoding="utf-8")
+    shutil.copy(project / "plugins" / "relight_airflow" / "simulated_dag.py", dags / "restore.py")
     shutil.copy(project / "dags" / "restore_fleet.py", dags)
     times = place.root / "times.json"
     times.write_text(json.dumps({one.shard: one.seconds for one in shards}), encoding="utf-8")

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from relight.backups.manifest import Value
 from relight.cli.context import FAILED, open_site, readable_errors
-from relight.cli.tables import console, size
+from relight.cli.tables import console
 from relight.errors import RelightError
+from relight.reporting.words import size
 from relight.site import Site
 from relight.steps.segments import ShippedSummary, ship_segments
 from relight.steps.snapshot import SnapshotSummary, take_snapshot

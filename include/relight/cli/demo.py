@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from relight.cli.context import open_site_with, readable_errors
-from relight.cli.tables import console, size, verdict_table
+from relight.cli.tables import console, verdict_table
 from relight.lab.demo import DemoResult, run_demo
 from relight.lab.place import Place
 from relight.progress import on_terminal
+from relight.reporting.words import size
 
 
 def demo() -> None:

@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from relight.cli.context import open_site, readable_errors
-from relight.cli.tables import console, size
+from relight.cli.tables import console
 from relight.forecast.words import duration
 from relight.overview.card import Card, Health, Overview
 from relight.overview.looking import look_over
+from relight.reporting.words import size
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")

@@ -14,7 +14,7 @@ from rich.table import Table
 from relight.backups.catalog import load_catalog
 from relight.backups.manifest import Value
 from relight.cli.context import open_site, readable_errors
-from relight.cli.tables import console, size
+from relight.cli.tables import console
 from relight.errors import FleetError, LabError, PlanError, RelightError, StoreDenied, StoreUnavailable
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
@@ -27,6 +27,7 @@ from relight.forecast.words import duration
 from relight.incident.asking import down_among
 from relight.planning.resolve import make_plan
 from relight.planning.target import Target
+from relight.reporting.words import size
 from relight.site import Site
 from relight.store.parallel import in_parallel
 

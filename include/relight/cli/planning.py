@@ -14,13 +14,14 @@ from relight.backups.catalog import Catalog, load_catalog
 from relight.backups.manifest import SegmentManifest
 from relight.backups.reach import Reach, reaches
 from relight.cli.context import open_site, readable_errors
-from relight.cli.tables import console, size
+from relight.cli.tables import console
 from relight.gtid import GtidSet
 from relight.lane.modes import PlannedMode, planned_modes
 from relight.planning.plan import Plan, load_snapshot_manifest
 from relight.planning.resolve import make_plan
 from relight.planning.target import FORMS, Target
 from relight.planning.unreachable import at, text_of
+from relight.reporting.words import size
 from relight.site import Run
 
 _MODES_SHOWN = 60

@@ -11,13 +11,14 @@ from rich.table import Table
 
 from relight.cli.context import fleet_if_any, readable_errors
 from relight.cli.guard import gtid_set
-from relight.cli.tables import console, size
+from relight.cli.tables import console
 from relight.errors import FleetError, GuardRefused
 from relight.fleet import Fleet
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear_removal, remove_set_aside
 from relight.guard.finding import counted
 from relight.guard.quarantine import SetAside, owner_of, set_aside_directories
+from relight.reporting.words import size
 
 app = typer.Typer(
     invoke_without_command=True, help="Data directories that were set aside: list them; remove one, if you are sure."

@@ -73,7 +73,7 @@ def foresee(site: Site, run: Run) -> Forecast:
 
     :raises ObjectMissing: the run has no plan yet. ObjectCorrupt: the forecast cannot be read.
     """
-    key = f"{run.folder_key}/forecast.json"
+    key = run.forecast_key
     try:
         return Forecast.model_validate_json(site.store.get(key))
     except ObjectMissing:
@@ -101,7 +101,7 @@ def missed(run: Run, forecast: Forecast, step: str, elapsed: float, objective: f
     Other tasks of the step may go on, so nothing of it is counted as still to come: a miss that this predicts is
     certain as far as the forecast of the later steps is.
     """
-    left = remaining(forecast, step)
+    left = still_to_come(forecast, step)
     predicted = Span(seconds=elapsed + left.seconds, low=elapsed + left.low, high=elapsed + left.high)
     if predicted.seconds <= objective:
         return None
@@ -110,7 +110,7 @@ def missed(run: Run, forecast: Forecast, step: str, elapsed: float, objective: f
     )
 
 
-def remaining(forecast: Forecast, step: str) -> Span:
+def still_to_come(forecast: Forecast, step: str) -> Span:
     """Pure: how long the steps after this one take, until the shard takes writes again."""
     return _total(forecast, _after(step))
 

@@ -61,6 +61,6 @@ def foreseen(runs: Iterable[RunNow]) -> Mapping[str, Forecast]:
 
 def _read(run: RunNow) -> Forecast | None:
     try:
-        return Forecast.model_validate_json(site().store.get(f"{run_of(run).folder_key}/forecast.json"))
+        return Forecast.model_validate_json(site().store.get(run_of(run).forecast_key))
     except (ObjectMissing, ValidationError):
         return None  # none yet, or of another version: the overview's counts
