@@ -25,7 +25,7 @@ from relight.guard.looking import facts_of, look
 from relight.guard.proc import command_of
 from relight.server import mysqld
 from tests.support.guarding import kinds, refused, told
-from tests.support.servers import Servers, kill
+from tests.support.servers import Servers, kill, remove_under
 
 
 def test_a_running_server_is_refused_with_everything_that_was_seen(alive: Server) -> None:
@@ -99,7 +99,7 @@ def test_a_server_that_is_stopped_by_a_signal_is_seen(servers: Servers) -> None:
 def test_a_server_whose_directory_was_removed_under_it_is_seen(servers: Servers) -> None:
     server = servers.make("rootless")
     server.socket.unlink()
-    shutil.rmtree(server.datadir)
+    remove_under(server)
     assert "open below" in told(look(server.datadir), "process")
 
 

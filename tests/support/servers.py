@@ -82,6 +82,12 @@ class Servers:
         self.made.clear()
 
 
+def remove_under(server: Server) -> None:
+    """Remove the data directory of a server that runs on: it may make files there while the directory is emptied."""
+    while server.datadir.exists():
+        shutil.rmtree(server.datadir, ignore_errors=True)
+
+
 def kill(server: Server) -> None:
     """SIGKILL every mysqld that has a system tablespace open below the server's folder, and wait."""
     pids = mysqlds_below(server.datadir.parent)
