@@ -185,9 +185,11 @@ def _joined(spans: tuple[Interval, ...], others: tuple[Interval, ...]) -> tuple[
     return _merge([*spans, *others])
 
 
-def _within(spans: Iterable[Interval], others: Iterable[Interval]) -> bool:
+def _within(spans: tuple[Interval, ...], others: tuple[Interval, ...]) -> bool:
     """Whether every one lies in one of the others: they are merged, so none lies across two."""
-    # Plain loops: planning a fleet asks this some hundred times for each shard.
+    # Plain loops, and the common case by itself: planning a fleet asks this some hundred times for each shard.
+    if len(spans) == 1 == len(others):
+        return others[0][0] <= spans[0][0] and spans[0][1] <= others[0][1]
     for first, last in spans:
         for a, b in others:
             if a <= first and last <= b:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from relight.forecast.collector import collection_put_off
 from relight.forecast.learning import Rate, Speeds
 from relight.forecast.values import Forecast, Load, Span, StepForecast
 from relight.forecast.work import BESIDE, BETWEEN, COPIES, IN_ORDER, WORK
@@ -15,6 +16,7 @@ def estimate(load: Load, speeds: Speeds) -> Forecast:
     return _at(speeds.of(load.hardware), load)
 
 
+@collection_put_off()
 def estimate_all(loads: Iterable[Load], speeds: Speeds) -> list[Forecast]:
     """The same of each, in their order."""
     rates: dict[str, dict[str, Rate]] = {}

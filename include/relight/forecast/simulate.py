@@ -14,6 +14,7 @@ from relight.backups.manifest import Value
 from relight.fleet import Limits
 from relight.forecast.bottleneck import Bottleneck, Halving, explain
 from relight.forecast.case import Case, Speed
+from relight.forecast.collector import collection_put_off
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds
 from relight.forecast.order import soonest_end
@@ -62,6 +63,7 @@ def simulate(loads: Sequence[Load], speeds: Speeds, limits: Limits, workers: int
     return simulate_forecasts(loads, estimate_all(loads, speeds), limits, workers)
 
 
+@collection_put_off()
 def simulate_forecasts(
     loads: Sequence[Load], forecasts: Sequence[Forecast], limits: Limits, workers: int | None = None
 ) -> Recovery:
