@@ -21,7 +21,9 @@ from relight.fleet import StoreSettings
 from relight.lab import s3
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient, RunState
+from relight.lab.executors import Local
 from relight.lab.place import Place
+from relight.lab.services import Services
 from relight.lab.state import State
 from relight.store.s3 import open_store
 
@@ -33,12 +35,14 @@ _PAGE = 100
 
 @dataclass(frozen=True)
 class FleetSize:
-    """What is simulated. ``speedup``: the steps sleep so many times shorter than they are thought to take."""
+    """What is simulated. ``speedup``: the steps sleep so many times shorter than they are thought to take.
+    ``services``: Airflow's database is their PostgreSQL; otherwise it is SQLite."""
 
     shards: int
     databases: int
     at_once: int
     speedup: float
+    services: Services | None = None
 
 
 def run_fleet(folder: Path, size: FleetSize, say: Say) -> FleetBench:
@@ -90,8 +94,8 @@ def _airflow(place: Place, shards: list[MadeUp], credentials: EnvironmentCredent
     times.write_text(json.dumps({one.shard: one.seconds for one in shards}), encoding="utf-8")
     # Tasks that sleep need no core: so all restores may sleep, and the conductor still finds room.
     return LabAirflow(
-        place, project, credentials, parallel=size.at_once + 2, dags_folder=dags, dags=("restore", "restore_fleet"),
-        settings={"RELIGHT_SIMULATED_TIMES": str(times)},
+        place, project, credentials, parallel=size.at_once + 2, executor=Local(size.services), dags_folder=dags,
+        dags=("restore", "restore_fleet"), settings={"RELIGHT_SIMULATED_TIMES": str(times)},
     )  # fmt: skip
 
 
@@ -142,8 +146,9 @@ def _found(
     in_turn = sorted(shards, key=lambda one: (one.tier, -one.bytes, one.shard))
     pooled = client.send("GET", "/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1&pool=relight_store")
     tasks = client.send("GET", "/api/v2/dags/restore/dagRuns/~/taskInstances?limit=1")
+    database = "postgresql" if size.services else "sqlite"
     return FleetBench(
-        shards=size.shards, databases=size.databases, at_once=size.at_once, speedup=size.speedup,
+        database=database, shards=size.shards, databases=size.databases, at_once=size.at_once, speedup=size.speedup,
         cores=os.cpu_count() or 1, tasks_per_restore=tasks["total_entries"] // len(runs), done=states.count("success"),
         failed=len(states) - states.count("success"), most_at_once=most_at_once(spans),
         in_store_pool=pooled["total_entries"], wall_s=round((max(end for _, end in spans) - begun).total_seconds(), 3),

@@ -25,6 +25,8 @@ class Answers(Value):
 class FleetBench(Value):
     """One simulated restore of a fleet. Times in seconds, as they passed here."""
 
+    database: str
+    """Airflow's own: ``sqlite`` or ``postgresql``."""
     shards: int
     databases: int
     at_once: int
@@ -94,6 +96,7 @@ def show_fleet(console: Console, found: FleetBench) -> None:
     for what, value in (
         ("shards x databases", f"{found.shards} x {found.databases}"),
         ("restores at once", f"{found.at_once}; at most {found.most_at_once} were"),
+        ("Airflow's database", found.database),
         ("tasks per restore", str(found.tasks_per_restore)),
         ("restored / failed", f"{found.done} / {found.failed}"),
         ("took", f"{found.wall_s:.1f} s; ideal {found.ideal_s:.1f} s"),

@@ -28,6 +28,7 @@ from relight.cli.tables import console
 from relight.errors import LabError
 from relight.lab.mysql import find_mysql
 from relight.lab.place import Place
+from relight.lab.services import find_services
 from relight.lab.template import ensure_template
 
 app = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
@@ -126,6 +127,7 @@ def fleet(
     databases: Annotated[int, typer.Option(min=1, help="So many databases in each.")] = 3,
     at_once: Annotated[int, typer.Option(min=1, max=64, help="So many are restored at the same time.")] = 8,
     speedup: Annotated[float, typer.Option(min=0.1, help="Steps take so many times less than they would.")] = 60,
+    postgres: Annotated[bool, typer.Option("--postgres", help="Airflow's database is PostgreSQL, not SQLite.")] = False,
     as_json: JsonOption = False,
     save_to: Annotated[Path | None, typer.Option("--save", help="Keep the result in this file.")] = None,
 ) -> None:
@@ -133,8 +135,9 @@ def fleet(
     with readable_errors():
         if save_to:
             _refuse_bad_place(save_to)
+        services = find_services(Place.find()) if postgres else None
         with workplace(Path(tempfile.gettempdir())) as folder:
-            found = run_fleet(folder, FleetSize(shards, databases, at_once, speedup), _sayer())
+            found = run_fleet(folder, FleetSize(shards, databases, at_once, speedup, services), _sayer())
         text = json.dumps(found.document(), indent=1)
         if save_to:
             save_to.write_text(text + "\n", encoding="utf-8")

@@ -42,12 +42,15 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Local:
-    """Tasks are children of the scheduler, the database is SQLite. Queues mean nothing."""
+    """Tasks are children of the scheduler; queues mean nothing. The database is PostgreSQL where ``services`` are
+    given, otherwise SQLite."""
+
+    services: Services | None = None
 
     @property
     def ports(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """Of PostgreSQL, if it is used."""
+        return ("postgres",) if self.services else ()
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -56,18 +59,18 @@ class Local:
 
     @property
     def processes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """PostgreSQL, if it is used."""
+        return ("postgres",) if self.services else ()
 
     def start(self, state: State, home: Path, ports: Mapping[str, int]) -> None:
-        """Nothing is needed."""
+        """Start PostgreSQL, if it is used, on the data that it had."""
+        if self.services:
+            _start_postgres(state, self.services, home, ports)
 
-    def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol has it
+    def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         """The executor and the database."""
-        return {
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        }
+        address = f"postgresql+psycopg2://{_postgres(home, ports)}" if self.services else f"sqlite:///{home}/airflow.db"
+        return {"AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,17 @@ class Celery:
 
     def start(self, state: State, home: Path, ports: Mapping[str, int]) -> None:
         """Start Redis and PostgreSQL, on the data that they had."""
-        password = _password(home)
-        redis.start(state, "redis", self.services, home / "redis", port=ports["redis"], password=password)
-        postgres.start(state, "postgres", self.services, home / "postgres", port=ports["postgres"], password=password)
+        redis.start(state, "redis", self.services, home / "redis", port=ports["redis"], password=_password(home))
+        _start_postgres(state, self.services, home, ports)
 
     def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         """The executor, both servers, and how long a task may take or wait: docker-compose.yml says why."""
-        password = _password(home)
-        database = postgres.address(port=ports["postgres"], password=password)
+        database = _postgres(home, ports)
         return {
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "relight.lab.worker_name.worker_name",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
-            "AIRFLOW__CELERY__BROKER_URL": redis.url(port=ports["redis"], password=password),
+            "AIRFLOW__CELERY__BROKER_URL": redis.url(port=ports["redis"], password=_password(home)),
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
             "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "2592000",
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "2592000",
@@ -117,6 +118,16 @@ def worker_arguments(queue: str, home: Path) -> list[str]:
         # All of the lab's workers write into one folder, where the API finds their logs.
         "--skip-serve-logs", "--without-mingle", "--without-gossip",
     ]  # fmt: skip
+
+
+def _start_postgres(state: State, services: Services, home: Path, ports: Mapping[str, int]) -> None:
+    folder, password = home / "postgres", _password(home)
+    postgres.start(state, "postgres", services, folder, port=ports["postgres"], password=password)
+
+
+def _postgres(home: Path, ports: Mapping[str, int]) -> str:
+    """The database, as it stands behind ``postgresql://`` in a URL."""
+    return postgres.address(port=ports["postgres"], password=_password(home))
 
 
 def _password(home: Path) -> str:
