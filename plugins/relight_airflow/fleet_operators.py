@@ -12,7 +12,7 @@ from relight.fleet import Fleet, Shard
 from relight.forecast.learning import learn
 from relight.incident.asking import down_among
 from relight.incident.choosing import candidates, in_words
-from relight.incident.conducting import decide, states_of
+from relight.incident.conducting import decide, runs_ahead, states_of
 from relight.incident.order import in_turn, loads
 from relight.incident.outcome import IncidentReport, keep, outcomes, skew
 from relight_airflow import child_runs
@@ -22,7 +22,7 @@ from relight_airflow.operators import CHECK, RelightOperator
 from relight_airflow.own_api import open_api
 from relight_airflow.place import AirflowCredentials, fleet, open_site
 from relight_airflow.pools import ABOUT, pools_for
-from relight_airflow.request import refuse_unknown
+from relight_airflow.request import most_restores, refuse_unknown
 
 CHOOSE, CONDUCT = "choose", "conduct"
 
@@ -105,7 +105,11 @@ class ConductOperator(BaseSensorOperator):
         with plain_errors(self.log):
             asked, chosen = _request(ti), ti.xcom_pull(task_ids=CHOOSE)
             states = states_of(chosen["order"], child_runs.counter(ti, asked.incident))
-            decision = decide(chosen["order"], states, fleet().limits.restores)
+            at_once, elapsed = fleet().limits.restores, datetime.now(UTC) - context["dag_run"].start_date
+            ahead = 0
+            if at_once >= most_restores():  # DAG restore runs no more than that: further runs wait in its queue
+                ahead = runs_ahead(states, at_once, elapsed=elapsed.total_seconds(), between_looks=BETWEEN_LOOKS)
+            decision = decide(chosen["order"], states, at_once, ahead)
             mark = "" if chosen["pools"] else ti.run_id
             for shard in decision.start:
                 is_new = child_runs.start(asked.incident, shard, asked.conf(shard, mark))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relight.incident.conducting import State, decide, states_of
+from relight.incident.conducting import State, decide, runs_ahead, states_of
 
 STATES: list[State] = ["missing", "active", "done", "failed"]
 
@@ -17,17 +17,17 @@ def names(count: int) -> list[str]:
     return [f"s{number:04d}" for number in range(count)]
 
 
-@given(st.lists(st.sampled_from(STATES), max_size=60), st.integers(min_value=1, max_value=20))
-def test_never_more_than_there_is_room_for_and_none_twice(given_states: list[State], at_once: int) -> None:
+@given(st.lists(st.sampled_from(STATES), max_size=60), st.integers(1, 20), st.integers(0, 9))
+def test_never_more_than_there_is_room_for_and_none_twice(given_states: list[State], at_once: int, ahead: int) -> None:
     order = names(len(given_states))
     states = dict(zip(order, given_states, strict=True))
-    decision = decide(order, states, at_once)
+    decision = decide(order, states, at_once, ahead)
     active = given_states.count("active")
-    assert active + len(decision.start) <= max(at_once, active)
+    assert active + len(decision.start) <= max(at_once + ahead, active)
     assert all(states[shard] == "missing" for shard in decision.start)
     missing = [shard for shard in order if states[shard] == "missing"]
     assert list(decision.start) == missing[: len(decision.start)], "the order is kept"
-    assert decision.start or not missing or active >= at_once, "no room is left empty"
+    assert decision.start or not missing or active >= at_once + ahead, "no room is left empty"
     assert decision.over == (not missing and not active)
 
 
@@ -48,6 +48,22 @@ def test_everything_ends_whatever_fails_and_however_long_it_takes(count: int, at
                 states[shard] = chance.choice(["done", "failed"])
     assert decide(order, states, at_once).over
     assert begun == order, "each is started once, in its turn"
+
+
+@given(st.integers(0, 2000), st.integers(1, 20), st.floats(0, 1e5))
+def test_what_waits_in_the_queue_is_what_ends_within_two_looks(ended: int, at_once: int, elapsed: float) -> None:
+    states: dict[str, State] = dict.fromkeys(names(ended), "done")
+    ahead = runs_ahead(states, at_once, elapsed=elapsed, between_looks=15)
+    assert 1 <= ahead <= 2 * at_once
+    if elapsed >= 1 and 1 < ahead < 2 * at_once:
+        assert ahead - 1 < 30 * ended / elapsed <= ahead
+
+
+def test_slow_restores_have_one_run_waiting_and_fast_ones_keep_every_place_filled() -> None:
+    states: dict[str, State] = {"a": "done", "b": "failed", "c": "active", "d": "missing"}
+    assert runs_ahead(states, 8, elapsed=3600, between_looks=15) == 1
+    assert runs_ahead(states, 8, elapsed=10, between_looks=15) == 6
+    assert runs_ahead({}, 8, elapsed=0, between_looks=15) == 1
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=500))

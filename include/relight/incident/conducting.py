@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -25,14 +26,24 @@ class Decision(Value):
     """Every shard has a run, and all of these have ended."""
 
 
-def decide(order: Sequence[str], states: Mapping[str, State], at_once: int) -> Decision:
-    """The next shards in the order, as many as there is room for beside the runs that are active.
+def decide(order: Sequence[str], states: Mapping[str, State], at_once: int, ahead: int = 0) -> Decision:
+    """The next shards in the order, as many as there is room for beside the runs that are active, and ``ahead`` more.
 
     A run that has failed keeps nobody waiting, and is not started again: clearing it is a person's decision.
     """
     active = sum(states[shard] == "active" for shard in order)
     missing = [shard for shard in order if states[shard] == "missing"]
-    return Decision(start=tuple(missing[: max(at_once - active, 0)]), over=not missing and not active)
+    return Decision(start=tuple(missing[: max(at_once + ahead - active, 0)]), over=not missing and not active)
+
+
+def runs_ahead(states: Mapping[str, State], at_once: int, *, elapsed: float, between_looks: float) -> int:
+    """How many runs should wait in Airflow's own queue, so that no place of ``at_once`` is empty until the next look.
+
+    As many as end within two looks, going by how many have ended in ``elapsed`` seconds; so whoever restores a shard by
+    hand meanwhile waits about that long behind them. At least one, at most twice ``at_once``.
+    """
+    ended = sum(state in ("done", "failed") for state in states.values())
+    return min(max(math.ceil(2 * between_looks * ended / max(elapsed, 1.0)), 1), 2 * at_once)
 
 
 _ASKED: tuple[State, ...] = ("active", "done", "failed")
