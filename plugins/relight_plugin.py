@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from relight_airflow import preload
 from relight_airflow.deadline import RestoreObjective
 
 
@@ -26,6 +27,7 @@ class RelightPlugin(AirflowPlugin):
     """The pages about the fleet, and the one of a run where people look for it."""
 
     name = "relight"
+    listeners = [preload]  # noqa: RUF012 -- Airflow declares it as an attribute of instances
     fastapi_apps = _apps()
     deadline_references = [RestoreObjective]  # noqa: RUF012 -- Airflow declares it as an attribute of instances
     external_views = [  # noqa: RUF012 -- Airflow declares it as an attribute of instances

@@ -48,6 +48,11 @@ _ATTEMPTS = 3
 _RESUMES = 5
 """How often a download that broke off goes on, each time without a byte of progress."""
 
+_SESSION = boto3.session.Session()
+"""One for all: it keeps the description of S3, which takes longer to read than a short step takes."""
+_ONE_AT_A_TIME = threading.Lock()
+"""A session makes one client at a time; the clients themselves are safe to use from several threads."""
+
 
 def open_store(settings: StoreSettings, login: Login) -> S3Store:
     """A store for the bucket and prefix of ``settings``. Nothing is sent yet.
@@ -64,10 +69,11 @@ def open_store(settings: StoreSettings, login: Login) -> S3Store:
         s3={"payload_signing_enabled": True, "addressing_style": "path" if settings.endpoint else "auto"},
     )  # fmt: skip
     try:
-        client = boto3.session.Session().client(
-            "s3", endpoint_url=settings.endpoint, region_name=settings.region, aws_access_key_id=login.user,
-            aws_secret_access_key=login.password, config=config,
-        )  # fmt: skip
+        with _ONE_AT_A_TIME:
+            client = _SESSION.client(
+                "s3", endpoint_url=settings.endpoint, region_name=settings.region, aws_access_key_id=login.user,
+                aws_secret_access_key=login.password, config=config,
+            )  # fmt: skip
     except ValueError as error:
         raise FleetError(
             "the store's endpoint is not a URL", on=str(settings.endpoint), why=str(error),
