@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup demo down test test-deep screenshots lint lock
+.PHONY: help setup demo down test test-deep test-databases screenshots lint lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,10 @@ test-deep: setup ## thousands of random histories and hundreds of kills; takes h
 	@RELIGHT_DEEP=1 .venv/bin/python -m pytest -n $(PYTEST_WORKERS) \
 		tests/lane/test_histories.py tests/lane/test_exactly_once.py \
 		tests/binlog/test_kernels.py tests/binlog/test_malformed.py tests/fencing/test_rivals.py
+
+test-databases: setup ## everything that a real Airflow takes part in, once on SQLite and once on PostgreSQL
+	@for database in sqlite postgresql; do \
+		RELIGHT_TEST_DATABASE=$$database .venv/bin/python -m pytest -n $(PYTEST_WORKERS) tests/airflow || exit 1; done
 
 screenshots: setup ## pictures of the pages for docs/, from a rehearsal in the lab that `make demo` has left running
 	@.venv/bin/relight lab screenshots

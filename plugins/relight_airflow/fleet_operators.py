@@ -52,6 +52,7 @@ class ChooseOperator(RelightOperator):
         with plain_errors(self.log):
             asked, site = _request(context["ti"]), open_site(self.log)
             shards = self._meant(site.fleet, asked, context["ti"])
+            self._refuse_others(shards, asked, context["ti"])
             parallel = site.fleet.store.parallel * 4
             order = in_turn(loads(site.store, shards, parallel=parallel), learn(site.store, parallel=parallel))
             pools = self._make_pools(site.fleet, shards)
@@ -72,6 +73,13 @@ class ChooseOperator(RelightOperator):
                 hint="name the shards that are to be restored; the guard still refuses what is alive",
             )  # fmt: skip
         return found
+
+    def _refuse_others(self, shards: list[Shard], asked: FleetRequest, ti: Any) -> None:
+        """Before any is started: what this incident restores already must be what is asked now."""
+        states = states_of([shard.name for shard in shards], child_runs.counter(ti, asked.incident))
+        for shard, state in states.items():
+            if state != "missing":
+                child_runs.refuse_another(asked.incident, shard, asked.conf(shard, ""))
 
     def _make_pools(self, here: Fleet, shards: list[Shard]) -> str:
         try:

@@ -49,8 +49,8 @@ class FleetRequest(Value):
         """What the run of DAG ``restore`` for one shard is asked."""
         return {
             "shard": shard, "target_kind": self.target_kind, "target_value": self.target_value, "mode": self.mode,
-            "salvage": self.salvage, "approved_by": self.approved_by, "approval_reason": self.approval_reason,
-            FLEET_RUN: fleet_run,
+            "salvage": self.salvage, "skip_gtids": "", "approved_by": self.approved_by,
+            "approval_reason": self.approval_reason, FLEET_RUN: fleet_run,
         }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def fleet_params() -> dict[str, Param]:
         "incident": Param(
             type="string", minLength=1, maxLength=80, title="Incident",
             description="Its name, for example of the ticket. Its restores bear it. Asked twice with one name, what "
-            "runs already is joined and nothing is started twice.",
+            "runs already is joined and nothing is started twice; a restore to another point needs another name.",
         ),
         **_which_params(),
         "target_kind": Param(

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from relight.lab.executors import Local
+from relight.lab.services import Services
+
 PROJECT = Path(__file__).resolve().parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="relight-airflow-"))
 
@@ -32,3 +35,11 @@ def nothing_is_left() -> Iterator[None]:
     """Airflow writes its settings and logs there."""
     yield
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def executor(request: pytest.FixtureRequest, services: Services) -> Local:
+    """Tasks are run by the scheduler. Airflow's database is the one that the module names as ``DATABASE``, ``sqlite`` or
+    ``postgresql``; that of all modules is RELIGHT_TEST_DATABASE where it is set: see ``make test-databases``."""
+    database = os.environ.get("RELIGHT_TEST_DATABASE") or request.module.DATABASE
+    return Local({"sqlite": None, "postgresql": services}[database])

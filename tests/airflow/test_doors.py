@@ -27,6 +27,7 @@ from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import AirflowRefused
 from relight.fleet import Fleet, Shard, StoreSettings, Tier
 from relight.lab.airflow import LabAirflow
+from relight.lab.executors import Local
 from relight.lab.fleet import destroy
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
@@ -40,6 +41,7 @@ from tests.airflow.conftest import PROJECT
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
+DATABASE = "postgresql"
 pytestmark = pytest.mark.timeout(900)
 
 RELIGHT = [sys.executable, "-c", "from relight.cli.main import main; main()"]
@@ -81,7 +83,7 @@ def lines(done: Done) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def house(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterator[House]:
+def house(watched: Path, module_servers: Servers, s3_server: S3Server, executor: Local) -> Iterator[House]:
     """A shard that is backed up and lost, a store, an Airflow with an account per role and somebody to be told."""
     source = module_servers.make("shard-1-a")
     shard = Shard(name="shard-1", source=source)
@@ -108,7 +110,7 @@ def house(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterat
     ]))  # fmt: skip
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     airflow = LabAirflow(
-        place, PROJECT, credentials, parallel=3, accounts={f"the-{role}": role for role in ROLES},
+        place, PROJECT, credentials, parallel=3, executor=executor, accounts={f"the-{role}": role for role in ROLES},
         settings={"RELIGHT_NOTIFY": str(notify), "PYTHONPATH": path},
     )  # fmt: skip
     airflow.start().close()

@@ -31,6 +31,7 @@ from relight.gtid import GtidSet
 from relight.lab import schema
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient, RunState, TaskState
+from relight.lab.executors import Local
 from relight.lab.fleet import destroy
 from relight.lab.ledger import check_ledger
 from relight.lab.place import Place
@@ -46,6 +47,7 @@ from tests.airflow.conftest import PROJECT
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
+DATABASE = "sqlite"
 pytestmark = pytest.mark.timeout(1800)
 
 
@@ -116,7 +118,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterator[World]:
+def world(watched: Path, module_servers: Servers, s3_server: S3Server, executor: Local) -> Iterator[World]:
     """One shard of three servers and a scratch server, a store, and an Airflow that knows them."""
     source = module_servers.make("shard-1-a")
     replicas = module_servers.make_replicas(source, 2)
@@ -132,7 +134,7 @@ def world(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterat
     document = fleet.model_dump(mode="json", exclude_none=True)
     place.fleet_file.write_text(yaml.safe_dump(document), encoding="utf-8")
     credentials = EnvironmentCredentials(environment_of(module_servers.template.logins, s3_server.login))
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
     client = airflow.start()
     yield World(place, fleet, credentials, module_servers, client)
     client.close()

@@ -21,6 +21,7 @@ from relight.fleet import Fleet, Limits, Shard, StoreSettings
 from relight.incident.outcome import IncidentReport
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient, RunState
+from relight.lab.executors import Local
 from relight.lab.fleet import destroy
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
@@ -35,6 +36,7 @@ from tests.airflow.conftest import PROJECT
 from tests.conftest import environment_of
 from tests.support.servers import DURABLE, Servers
 
+DATABASE = "postgresql"
 pytestmark = pytest.mark.timeout(1800)
 
 NAMES = ("large", "small", "alive")
@@ -61,7 +63,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterator[World]:
+def world(watched: Path, module_servers: Servers, s3_server: S3Server, executor: Local) -> Iterator[World]:
     sources = [module_servers.make(name, options=DURABLE) for name in NAMES]
     shards = tuple(Shard(name=s.name, source=s, tier=2 if s.name == "small" else 1) for s in sources)
     store = StoreSettings(bucket=s3_server.bucket, prefix="fleet", endpoint=s3_server.endpoint, part_size_mib=5)
@@ -70,7 +72,7 @@ def world(watched: Path, module_servers: Servers, s3_server: S3Server) -> Iterat
     place.root.mkdir()
     place.fleet_file.write_text(fleet.model_dump_json(exclude_none=True), encoding="utf-8")
     credentials = EnvironmentCredentials(environment_of(module_servers.template.logins, s3_server.login))
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
     client = airflow.start()
     client.unpause("restore")
     yield World(Site(fleet, open_store(store, s3_server.login), credentials, Silent()), client, module_servers)
@@ -113,6 +115,23 @@ def test_what_is_down_comes_back_and_what_is_alive_is_left_alone(restored: Resto
 
 def test_a_second_run_for_the_same_incident_joins_and_starts_nothing_twice(restored: Restored) -> None:
     assert restored.second.state == "success", restored.world.story(restored.second)
+
+
+def test_the_same_incident_with_another_target_is_refused_and_starts_nothing(restored: Restored) -> None:
+    world = restored.world
+    before = world.runs("INC-7")
+    asked = {
+        "incident": "INC 7: power loss",
+        "pattern": "*",
+        "target_kind": "time",
+        "target_value": "2026-01-01T00:00:00Z",
+    }
+    run = world.airflow.wait("restore_fleet", world.airflow.trigger("restore_fleet", asked), timeout=200)
+    assert run.state == "failed"
+    story = world.story(run)
+    assert "the incident has another restore of this shard" in story
+    assert "target_kind is 'latest' there, 'time' here" in story
+    assert world.runs("INC-7") == before
 
 
 def test_tier_comes_before_tier_and_never_more_than_allowed_at_once(restored: Restored) -> None:

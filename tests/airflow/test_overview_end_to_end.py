@@ -17,6 +17,7 @@ from relight.credentials import EnvironmentCredentials
 from relight.fleet import Fleet, Shard, StoreSettings, Tier
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient
+from relight.lab.executors import Local
 from relight.lab.fleet import destroy
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
@@ -33,6 +34,7 @@ from tests.airflow.test_metrics import Receiver, settings
 from tests.conftest import environment_of
 from tests.support.servers import DURABLE, Servers
 
+DATABASE = "postgresql"
 pytestmark = pytest.mark.timeout(1800)
 
 
@@ -50,7 +52,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(watched: Any, module_servers: Servers, s3_server: S3Server) -> Iterator[World]:
+def world(watched: Any, module_servers: Servers, s3_server: S3Server, executor: Local) -> Iterator[World]:
     source = module_servers.make("shard-1-a", options=DURABLE)
     store = StoreSettings(bucket=s3_server.bucket, prefix="overview", endpoint=s3_server.endpoint, part_size_mib=5)
     tiers = (Tier(tier=2, objective_minutes=1 / 60),)
@@ -67,7 +69,7 @@ def world(watched: Any, module_servers: Servers, s3_server: S3Server) -> Iterato
         session.run("INSERT INTO shop.notes VALUES (1, REPEAT('x', 10000)), (2, 'y')")
     ship_segments(site, "shard-1")
     receiver = Receiver()
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings(receiver, tags=True).items():
             patch.setenv(name, value)

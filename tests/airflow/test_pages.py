@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,16 @@ import psutil
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import Engine, create_engine, text
 
 from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient
+from relight.lab.executors import Local
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
+from relight.lab.services import Services
 from relight.lab.state import State
 from relight.overview import keeping
 from relight.store.s3 import open_store
@@ -54,7 +56,7 @@ OTHERS = ("report/restore/INC-7__shop-0005", "run/restore/INC-7__shop-0005/certi
 class World:
     url: str
     client: AirflowClient
-    database: Path
+    database: Engine
     admin: str
     viewer: str
     nobody: str
@@ -72,12 +74,14 @@ def chromium() -> Iterator[Browser]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def world(watched: Path, s3_server: S3Server) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, watched: Path, s3_server: S3Server, services: Services) -> Iterator[World]:
     """An Airflow that knows 200 shards; a store that knows of 2,000, and has backups of two."""
-    place = Place(watched / "pages")
+    place = Place(watched / f"pages-{request.param}")
     place.root.mkdir()
-    settings = StoreSettings(bucket=s3_server.bucket, prefix="pages", endpoint=s3_server.endpoint, part_size_mib=5)
+    settings = StoreSettings(
+        bucket=s3_server.bucket, prefix=f"pages-{request.param}", endpoint=s3_server.endpoint, part_size_mib=5
+    )
     shards = tuple(shard(place.root, name, number) for number, name in enumerate(SHARDS))
     document = Fleet(fleet="shop", store=settings, shards=shards).model_dump(mode="json", exclude_none=True)
     place.fleet_file.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -87,16 +91,21 @@ def world(watched: Path, s3_server: S3Server) -> Iterator[World]:
         "RELIGHT_STORE_USER": s3_server.login.user, "RELIGHT_STORE_PASSWORD": s3_server.login.password,
         "RELIGHT_CERTIFICATE_USER": "tests", "RELIGHT_CERTIFICATE_PASSWORD": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     })  # fmt: skip
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=2, accounts={"viewer": "viewer", "nobody": ""})
+    executor = Local(services if request.param == "postgresql" else None)
+    airflow = LabAirflow(
+        place, PROJECT, credentials, parallel=2, executor=executor, accounts={"viewer": "viewer", "nobody": ""}
+    )
     client = airflow.start()
+    database = create_engine(airflow.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     made = World(
-        client.url, client, airflow.home / "airflow.db", token(client.url, *airflow.login),
+        client.url, client, database, token(client.url, *airflow.login),
         *(token(client.url, user, airflow.password(user)) for user in ("viewer", "nobody")),
         State(place.state_file).running()["airflow api-server"],
     )  # fmt: skip
     at_work(made)
     yield made
     client.close()
+    database.dispose()
     airflow.stop()
 
 
@@ -119,6 +128,7 @@ def fill(settings: StoreSettings, login: Login) -> None:
     keeping.keep(store, overview)
     backed_up(store, "shop-0001", now)
     backed_up(store, "shop-0002", now, gap_at=11)
+    backed_up(store, "shop-0004", now)
     mine = [card for card in overview.cards if card.shard in SHARDS and card.proved_at]
     for card in sorted(mine, key=lambda card: str(card.proved_at))[-4:]:
         rehearsed(store, card.shard, now, slower=card.shard < "shop-01")
@@ -274,9 +284,11 @@ def test_news_come_by_themselves_and_touch_only_what_has_changed(chromium: Brows
         expect(page.locator("#live")).to_have_attribute("data-looks", re.compile(r"\d"), timeout=30000)
         page.evaluate(f"document.querySelector(\"{other}\").dataset.mine = 'kept'")
         page.get_by_role("link", name="shop-0005").first.focus()
-        with sqlite3.connect(world.database, timeout=30) as db:
-            db.execute("UPDATE dag_run SET state = 'failed', start_date = datetime('now'), end_date = datetime('now') "
-                       "WHERE run_id = ?", [f"INC-7__{SHARDS[2]}"])  # fmt: skip
+        with world.database.begin() as db:
+            db.execute(
+                text("UPDATE dag_run SET state = 'failed', start_date = :now, end_date = :now WHERE run_id = :run_id"),
+                {"now": f"{datetime.now(UTC):%F %T}", "run_id": f"INC-7__{SHARDS[2]}"},
+            )
         expect(card.locator(".mark.failed")).to_be_visible(timeout=15000)
         assert page.locator(other).get_attribute("data-mine") == "kept"
         assert page.evaluate("document.activeElement.textContent") == "shop-0005"
@@ -341,9 +353,9 @@ def test_a_point_that_cannot_be_reached_is_refused_in_words(chromium: Browser, w
 
 def end_all(world: World) -> None:
     """The made-up runs: a scheduler that may go on would go on with them."""
-    with sqlite3.connect(world.database, timeout=30) as db:
+    with world.database.begin() as db:
         for table in ("dag_run", "task_instance"):
-            db.execute(f"UPDATE {table} SET state = 'failed' WHERE run_id LIKE 'INC-7%'")
+            db.execute(text(f"UPDATE {table} SET state = 'failed' WHERE run_id LIKE 'INC-7%'"))
 
 
 def test_the_form_starts_a_real_run_once_its_shard_was_typed(chromium: Browser, world: World) -> None:
@@ -373,6 +385,54 @@ def test_the_form_starts_a_real_run_once_its_shard_was_typed(chromium: Browser, 
         expect(page.get_by_role("link", name=re.compile(f"{task.task_id}.*failed: its log"))).to_be_visible()
         assert opened.said == []
         assert run_id
+
+
+def test_the_form_starts_the_restore_of_several_shards_which_starts_one_for_each(
+    chromium: Browser, world: World
+) -> None:
+    end_all(world)
+    for dag in ("restore", "restore_fleet"):
+        world.client.unpause(dag)
+    with visit(chromium, world.url, "/relight/start?shard=shop-0001", world.admin) as opened:
+        page = opened.page
+        page.get_by_role("checkbox", name=re.compile("^shop-0004")).check()
+        expect(page.locator(".plan")).to_have_count(2)
+        expect(page.get_by_label("Before a transaction")).to_be_hidden()
+        page.locator("#confirm").fill("2 shards")
+        expect(page.locator("#go"), "an incident must be named").to_be_disabled()
+        page.locator("#incident").fill("INC 9")
+        expect(page.locator("#go")).to_have_text("Bring 2 shards back")
+        opened.assert_fit()
+        page.locator("#confirm").press("Enter")
+        expect(page.get_by_text("Started. Watch it:")).to_be_visible(timeout=15000)
+        run_id = page.locator("#outcome a").text_content()
+        assert run_id
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("Incident")
+    run = world.client.wait("restore_fleet", run_id, timeout=240)
+    assert [task.task_id for task in run.failures] == ["report"], "nobody has made these backups"
+    begun = world.client.send("GET", "/api/v2/dags/restore/dagRuns?run_id_pattern=INC-9")["dag_runs"]
+    assert {one["dag_run_id"] for one in begun} == {"INC-9__shop-0001", "INC-9__shop-0004"}
+
+
+def test_all_shards_are_chosen_at_once_though_their_names_would_not_fit_into_an_address(
+    chromium: Browser, world: World
+) -> None:
+    with visit(chromium, world.url, "/relight/start", world.admin) as opened:
+        page, asked = opened.page, []
+        page.on("request", lambda request: asked.append(request.url))
+        page.locator("#find").fill("shop-001")
+        page.get_by_role("button", name="Choose all shown").click()
+        expect(page.locator("#picked")).to_have_text("10 chosen")
+        page.locator("#find").fill("")
+        page.get_by_role("button", name="Choose all shown").click()
+        expect(page.locator("#picked")).to_have_text(f"{AT_WORK} chosen")
+        expect(page.locator("#plans")).to_contain_text(f"and {AT_WORK - 12} more")
+        assert asked
+        assert max(map(len, asked)) < 1000
+        page.get_by_role("button", name="Choose none").click()
+        expect(page.locator("#picked")).to_have_text("none chosen")
+        assert opened.said == []
 
 
 def test_who_may_not_start_a_restore_is_told_so_by_airflow(chromium: Browser, world: World) -> None:

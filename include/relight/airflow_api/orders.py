@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from relight.airflow_api.client import AirflowApi
-from relight.airflow_api.states import RunState
 from relight.backups.manifest import GtidField, Value
 from relight.errors import AirflowConflict, FleetError
 from relight.gtid import GtidSet
@@ -104,7 +103,7 @@ def _start_or_join(api: AirflowApi, dag: str, name: str, conf: Mapping[str, Any]
     try:
         api.start(dag, conf, run_id=name)
     except AirflowConflict:
-        _refuse_another(conf, api.run(dag, name))
+        refuse_other_restore(name, conf, api.run(dag, name).conf)
         return True
     return False
 
@@ -116,10 +115,10 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     return [f"{name} is {whole.get(name)!r} there, {mine[name]!r} here" for name in differing]
 
 
-def _refuse_another(conf: Mapping[str, Any], run: RunState) -> None:
-    differing = differences(conf, run.conf)
-    if differing:
+def refuse_other_restore(run: str, asked: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Pure. :raises AirflowConflict: what the run that is there was asked is something else than ``asked``."""
+    if differing := differences(asked, there):
         raise AirflowConflict(
-            "the incident has another restore of this shard", on=run.run_id, why="; ".join(differing),
+            "the incident has another restore of this shard", on=run, why="; ".join(differing),
             hint="leave out what differs to join it, or name another incident to start a second one",
         )  # fmt: skip

@@ -42,7 +42,7 @@ def start(request: Request, shard: Annotated[list[str] | None, Query()] = None) 
     overview = newest(here.store, datetime.now(UTC))
     return page(
         request, "start.html.j2", view="start", fleet=here.fleet, chosen=set(shard or ()), dags=_dags(),
-        cards={card.shard: card for card in overview.cards} if overview else {},
+        most=MOST_PLANNED, cards={card.shard: card for card in overview.cards} if overview else {},
     )  # fmt: skip
 
 
@@ -56,18 +56,22 @@ def reach(request: Request, shard: Shards) -> dict[str, Any]:
 
 @router.get("/start/plan")
 def plan(
-    request: Request, shard: Shards, target_kind: str = "latest", target_value: str = "", mode: str = "promote"
+    request: Request, shard: Shards, target_kind: str = "latest", target_value: str = "", mode: str = "promote",
+    more: Annotated[int, Query(ge=0)] = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """What a restore of each shard would do, as HTML. ``possible``: whether every plan that was made leads there."""
+    """What a restore of each shard would do, as HTML. ``possible``: whether every plan that was made leads there.
+
+    ``more``: how many others are chosen. The names of thousands would not fit into an address.
+    """
     here = site()
     params = {"target_kind": target_kind, "target_value": target_value, "mode": mode}
     views = [
         _told(name, lambda name=name: _plan(here, {**params, "shard": name}))  # type: ignore[misc] # the same
         for name in shard[:MOST_PLANNED]
     ]
-    more = len(shard) - len(views)
+    others = more + len(shard) - len(views)
     return {
-        "html": part(request, "choice.html.j2", "plans", plans=views, more=more, mode=mode),
+        "html": part(request, "choice.html.j2", "plans", plans=views, more=others, mode=mode),
         "possible": bool(views) and not any(view.error for view in views),
     }
 

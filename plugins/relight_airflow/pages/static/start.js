@@ -17,9 +17,13 @@
   const HINTS = { time: "2026-11-22T19:00:00Z", before: "SERVER-UUID:NUMBER", gtid: "SERVER-UUID:NUMBER" };
   const NAMES = { time: "Time, with its zone", before: "GTID of the first transaction that is not wanted", gtid: "GTID of the last one that is wanted" };
 
-  function query() {
+  // Thousands of names would not fit into an address: the server plans the first ones, and is told how many more there are.
+  const most = Number(form.dataset.most);
+  const first = () => chosen().slice(0, most);
+
+  function query(names) {
     const said = new URLSearchParams();
-    chosen().forEach((name) => said.append("shard", name));
+    names.forEach((name) => said.append("shard", name));
     said.set("target_kind", radio("target_kind"));
     said.set("target_value", radio("target_kind") === "latest" ? "" : at("target_value").value.trim());
     said.set("mode", radio("mode"));
@@ -35,7 +39,7 @@
   }
 
   async function drawLines() {
-    const names = chosen();
+    const names = first();
     asked.reach += 1;
     if (!names.length) { at("lines").replaceChildren(); return; }
     const said = new URLSearchParams(names.map((name) => ["shard", name]));
@@ -46,7 +50,9 @@
   }
 
   async function drawPlan() {
-    const said = query();
+    const said = query(first());
+    const all = query(chosen()).toString();
+    said.set("more", chosen().length - first().length);
     planned = "";
     asked.plan += 1;
     ready();
@@ -60,7 +66,7 @@
       const told = await get("plan", said);
       if (!told) return;
       at("plans").innerHTML = told.html;
-      if (told.possible) planned = said.toString();
+      if (told.possible) planned = all;
     } catch (error) { at("plans").textContent = error.message; }
     at("plans").removeAttribute("aria-busy");
     ready();
@@ -82,7 +88,7 @@
     at("confirming").hidden = !(promote && names.length && planned);
     at("wanted").textContent = wanted;
     const sure = !promote || at("confirm").value.trim() === wanted;
-    const possible = planned !== "" && planned === query().toString();
+    const possible = planned !== "" && planned === query(chosen()).toString();
     const named = !many || at("incident").value.trim() !== "";
     at("go").disabled = !(possible && sure && named && (!many || form.dataset.fleet));
     at("go").textContent = !names.length ? "Start" : promote ? `Bring ${wanted} back` : `Rehearse ${wanted}`;
@@ -108,7 +114,7 @@
 
   async function start() {
     const names = chosen();
-    const said = query();
+    const said = query([]);
     const many = names.length > 1;
     const conf = { target_kind: said.get("target_kind"), target_value: said.get("target_value"), mode: said.get("mode") };
     const dag = many ? "restore_fleet" : "restore";
@@ -136,6 +142,13 @@
   }
 
   boxes.forEach((box) => box.addEventListener("change", () => { drawLines(); changed(150); }));
+  const choose = (yes) => {
+    boxes.filter((box) => !yes || !box.parentElement.hidden).forEach((box) => { box.checked = yes; });
+    drawLines();
+    changed(0);
+  };
+  at("all").addEventListener("click", () => choose(true));
+  at("none").addEventListener("click", () => choose(false));
   form.querySelectorAll("input[type=radio]").forEach((one) => one.addEventListener("change", () => changed(0)));
   at("target_value").addEventListener("input", () => changed(500));
   at("confirm").addEventListener("input", ready);
