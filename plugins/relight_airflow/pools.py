@@ -16,7 +16,7 @@ ABOUT = "Restores of a fleet take turns here. restore_fleet sets the size, from 
 """What the pools say of themselves."""
 
 _AT_STORE = ("restore_snapshot", "split")
-_ON_NETWORK = ("replicas",)
+_ON_NETWORK = ("first_replicas", "replicas")
 _ON_HOST = ("replay", "validate")
 
 

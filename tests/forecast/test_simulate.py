@@ -84,10 +84,10 @@ def test_where_replicas_come_first_a_shard_is_opened_later_and_the_network_may_h
 
 
 def test_two_limits_that_only_help_together_are_not_blamed_on_the_largest_shard() -> None:
-    limits = WIDE.model_copy(update={"host_tasks": 1})
-    found = simulate(fleet(*[2000] * 12, host="one"), NOTHING_KNOWN, limits, 1)
+    limits = WIDE.model_copy(update={"restores": 1})
+    found = simulate(fleet(*[2000] * 12, log_bytes=0), NOTHING_KNOWN, limits, 1)
     assert found.bottleneck.kind == "several"
-    assert "limits.host_tasks" in found.bottleneck.why
+    assert "limits.restores" in found.bottleneck.why
     assert "Airflow" in found.bottleneck.why
 
 

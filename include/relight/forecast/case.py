@@ -21,9 +21,6 @@ KINDS: tuple[Kind, ...] = ("restores", "hosts", "store", "networks", "workers")
 LAST_BEFORE_OPEN = 5
 """The step of the stages at whose end a shard takes writes."""
 
-_SIDE_BY_SIDE = 2
-"""So many stages of a shard go on at the same time at most."""
-
 _PREPARING = ("salvage", "plan", "guard", "lanes", BETWEEN)
 _PROVING = ("validate", "judge", "certify", "prepare")
 
@@ -101,7 +98,7 @@ def _alone(stages: Sequence[Stage]) -> float:
 def _resources(loads: Sequence[Load], limits: Limits, workers: int | None) -> Iterator[Resource]:
     shards = Counter(load.host for load in loads)
     for host in sorted(shards):
-        if _SIDE_BY_SIDE * shards[host] > limits.host_tasks:  # else nothing could ever wait for it
+        if shards[host] > limits.host_tasks:  # a shard has one such task at a time; else nothing could ever wait for it
             yield Resource("hosts", host, limits.host_tasks)
     yield Resource("store", "", limits.store_tasks)
     yield from (Resource("networks", name, limits.network_tasks) for name in sorted({load.network for load in loads}))
@@ -113,15 +110,16 @@ def _stages(load: Load, forecast: Forecast, number: dict[tuple[Kind, str], int],
     store, network, worker = number["store", ""], number["networks", load.network], number["workers", ""]
     host = (number["hosts", load.host],) if ("hosts", load.host) in number else ()
     # What takes no resource of its own is put together: it makes no difference when in the run it comes.
-    yield Stage(0, sum(spans.get(step, 0.0) for step in _PREPARING), (*host, worker))
-    yield Stage(1, spans["restore"], (*host, store, worker))
-    yield Stage(2, spans["split"], (*host, store, worker))
+    # Each takes its turn where the pools of restore_fleet let its task wait.
+    yield Stage(0, sum(spans.get(step, 0.0) for step in _PREPARING), (worker,))
+    yield Stage(1, spans["restore"], (store, worker))
+    yield Stage(2, spans["split"], (store, worker))
     yield Stage(2, spans["replay"], (*host, worker))
     proving = sum(spans.get(step, 0.0) for step in _PROVING)
     if spans[FIRST]:
         yield Stage(3, proving, (*host, worker))
         yield Stage(4, spans[FIRST], (network, worker))
-        yield Stage(LAST_BEFORE_OPEN, spans["promote"], (*host, worker), opens=True)
+        yield Stage(LAST_BEFORE_OPEN, spans["promote"], (worker,), opens=True)
     else:
         yield Stage(LAST_BEFORE_OPEN, proving + spans["promote"], (*host, worker), opens=True)
     if spans[AFTERWARDS]:
