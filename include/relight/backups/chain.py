@@ -15,14 +15,14 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import NamedTuple
 
 from relight.backups.manifest import SegmentManifest
 from relight.errors import PlanError
 from relight.gtid import Gtid, GtidSet
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A segment of the chain, and what is taken from it: transactions that are not there yet."""
 
     segment: SegmentManifest
