@@ -152,7 +152,7 @@ def test_a_role_of_the_readme_may_what_it_is_for_and_nothing_else(
             run["dag_run_id"] == "INC-1__shop-1" for run in admin.send("GET", RUN.rpartition("/")[0])["dag_runs"]
         ):
             admin.send(*started("INC-1"))
-    may = {**may, "start": started(f"by {account}")}
+    may = {**may, "start": started(f"by-{account}")}
     with AirflowApi(url, Login(account, PASSWORD)) as api:
         denied = {what: refused(api, asked) for what, asked in (may_not | may).items()}
     assert denied == dict.fromkeys(may_not, True) | dict.fromkeys(may, False)
