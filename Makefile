@@ -1,7 +1,8 @@
 # Two commands do everything on a bare Debian 12 machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTEST_WORKERS ?= 2
+# The tests wait for servers a third of the time, so two cores do the work of three workers.
+PYTEST_WORKERS ?= 3
 
 .PHONY: help setup demo down test test-deep test-databases screenshots lint lock
 
