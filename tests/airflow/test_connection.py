@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import sqlite3
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +18,7 @@ from relight.credentials import EnvironmentCredentials
 from relight.errors import AnnounceFailed, AnnounceUnavailable, CredentialsMissing
 from relight.lab.ports import free_ports
 from tests.announcing.endpoints import endpoint
+from tests.support.api_server import AIRFLOW, api_server, settings
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -56,49 +53,19 @@ class Airflow:
         assert answer.is_success, answer.text
 
 
-def environment_of(home: Path, port: int) -> dict[str, str]:
-    return {
-        **os.environ, "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:viewer",
-        "AIRFLOW__CORE__FERNET_KEY": "",  # so that a test can read what is stored
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "no-plugins"),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(port), "AIRFLOW__API__WORKERS": "1",
-    }  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def airflow(watched: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     home = tmp_path_factory.mktemp("airflow")
     (port,) = free_ports(1)
-    environment = environment_of(home, port)
-    run = [sys.executable, "-m", "airflow"]
-    subprocess.run([*run, "db", "migrate"], env=environment, cwd=home, check=True, capture_output=True)
-    with (home / "api-server.log").open("wb") as log:
-        # In a folder that is watched: it ends with the tests, however they end.
-        server = subprocess.Popen(
-            [*run, "api-server", "--apps", "core"], env=environment, cwd=watched, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    made = Airflow(home, f"http://127.0.0.1:{port}")
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(made.url):
-            assert server.poll() is None, (home / "api-server.log").read_text()
-            assert time.monotonic() < deadline, (home / "api-server.log").read_text()
-            time.sleep(0.2)
-        yield made
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/api/v2/version", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
+    environment = {
+        **settings(home, port),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:viewer",
+        "AIRFLOW__CORE__FERNET_KEY": "",  # so that a test can read what is stored
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "no-plugins"),
+    }
+    subprocess.run([*AIRFLOW, "db", "migrate"], env=environment, cwd=home, check=True, capture_output=True)
+    with api_server(environment, watched, "--apps", "core") as url:
+        yield Airflow(home, url)
 
 
 def announcer(airflow: Airflow, connection_id: str, *, user: str = "admin", password: str | None = None) -> Any:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from relight.airflow_api.client import AirflowApi
@@ -22,6 +18,7 @@ from relight.errors import AirflowRefused
 from relight.lab.ports import free_ports
 from tests.airflow.conftest import PROJECT
 from tests.airflow.fleets import fleet
+from tests.support.api_server import AIRFLOW, api_server, settings
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -56,14 +53,10 @@ def url(watched: Path) -> Iterator[str]:
     home, (port,) = watched / "fab", free_ports(1)
     home.mkdir()
     (home / "fleet.json").write_text(fleet("shop-1").model_dump_json(exclude_none=True), encoding="utf-8")
-    address = f"http://127.0.0.1:{port}"
     environment = {
-        **os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__CORE__AUTH_MANAGER": FAB, "RELIGHT_FLEET": str(home / "fleet.json"), "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__BASE_URL": address, "AIRFLOW__API__WORKERS": "1",
+        **settings(home, port), "AIRFLOW__CORE__AUTH_MANAGER": FAB, "RELIGHT_FLEET": str(home / "fleet.json"),
     }  # fmt: skip
-    airflow = [sys.executable, "-m", "airflow"]
-    subprocess.run([*airflow, "db", "migrate"], env=environment, cwd=home, check=True, capture_output=True)
+    subprocess.run([*AIRFLOW, "db", "migrate"], env=environment, cwd=home, check=True, capture_output=True)
     commands = [
         ["dags", "reserialize"], *readme_roles(), user("pager", "relight_trigger"), user("admin", "Admin"),
         user("person", "relight_trigger"), ["users", "add-role", "--username", "person", "--role", "relight_operator"],
@@ -73,31 +66,11 @@ def url(watched: Path) -> Iterator[str]:
         capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    log = home / "api-server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [*airflow, "api-server"], env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 180
-        while not answers(address):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+    with api_server(environment, home) as address:
         with AirflowApi(address, Login("admin", PASSWORD)) as admin:
             for dag in ("restore", "rehearse"):
                 admin.unpause(dag)
         yield address
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/api/v2/version", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def refused(api: AirflowApi, asked: Asked) -> bool:
