@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from relight.fleet import Fleet, Shard
 from relight.forecast.learning import learn
 from relight.incident.asking import down_among
 from relight.incident.choosing import candidates, in_words
-from relight.incident.conducting import decide, runs_ahead, states_of
+from relight.incident.conducting import State, decide, runs_ahead, states_of
 from relight.incident.order import in_turn, loads
 from relight.incident.outcome import IncidentReport, keep, outcomes, skew
 from relight_airflow import child_runs
@@ -51,20 +52,22 @@ class ChooseOperator(RelightOperator):
         """``order``: their names; ``pools``: why there are no pools, empty where there are."""
         with plain_errors(self.log):
             asked, site = _request(context["ti"]), open_site(self.log)
-            shards = self._meant(site.fleet, asked, context["ti"])
-            self._refuse_others(shards, asked, context["ti"])
+            meant = candidates(site.fleet, asked.wanted)
+            states = states_of([shard.name for shard in meant], child_runs.counter(context["ti"], asked.incident))
+            shards = self._wanted(meant, asked, states)
+            for shard in shards:  # before any is started: what this incident restores already must be what is asked now
+                if states[shard.name] != "missing":
+                    child_runs.refuse_another(asked.incident, shard.name, asked.conf(shard.name, ""))
             parallel = site.fleet.store.parallel * 4
             order = in_turn(loads(site.store, shards, parallel=parallel), learn(site.store, parallel=parallel))
             pools = self._make_pools(site.fleet, shards)
         self.log.info("%s shards, at most %s at once: %s", len(order), site.fleet.limits.restores, ", ".join(order))
         return {"order": order, "pools": pools}
 
-    def _meant(self, here: Fleet, asked: FleetRequest, ti: Any) -> list[Shard]:
-        meant = candidates(here, asked.wanted)
+    def _wanted(self, meant: list[Shard], asked: FleetRequest, states: Mapping[str, State]) -> list[Shard]:
         if not asked.wanted.down:
             return meant
         # What this incident is rebuilding answers already, and is not back yet.
-        states = states_of([shard.name for shard in meant], child_runs.counter(ti, asked.incident))
         down = {shard.name for shard in down_among(meant)}
         found = [shard for shard in meant if shard.name in down or states[shard.name] in ("active", "failed")]
         if not found:
@@ -73,13 +76,6 @@ class ChooseOperator(RelightOperator):
                 hint="name the shards that are to be restored; the guard still refuses what is alive",
             )  # fmt: skip
         return found
-
-    def _refuse_others(self, shards: list[Shard], asked: FleetRequest, ti: Any) -> None:
-        """Before any is started: what this incident restores already must be what is asked now."""
-        states = states_of([shard.name for shard in shards], child_runs.counter(ti, asked.incident))
-        for shard, state in states.items():
-            if state != "missing":
-                child_runs.refuse_another(asked.incident, shard, asked.conf(shard, ""))
 
     def _make_pools(self, here: Fleet, shards: list[Shard]) -> str:
         try:
@@ -114,9 +110,9 @@ class ConductOperator(BaseSensorOperator):
             asked, chosen = _request(ti), ti.xcom_pull(task_ids=CHOOSE)
             states = states_of(chosen["order"], child_runs.counter(ti, asked.incident))
             at_once, elapsed = fleet().limits.restores, datetime.now(UTC) - context["dag_run"].start_date
-            ahead = 0
-            if at_once >= most_restores():  # DAG restore runs no more than that: further runs wait in its queue
-                ahead = runs_ahead(states, at_once, elapsed=elapsed.total_seconds(), between_looks=BETWEEN_LOOKS)
+            ahead = runs_ahead(
+                states, at_once, most_restores(), elapsed=elapsed.total_seconds(), between_looks=BETWEEN_LOOKS
+            )
             decision = decide(chosen["order"], states, at_once, ahead)
             mark = "" if chosen["pools"] else ti.run_id
             for shard in decision.start:

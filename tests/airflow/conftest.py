@@ -37,9 +37,18 @@ def nothing_is_left() -> Iterator[None]:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+_ONLY = os.environ.get("RELIGHT_TEST_DATABASE")
+"""The database of every Airflow, where it is set: see ``make test-databases``."""
+DATABASES = [_ONLY] if _ONLY else ["sqlite", "postgresql"]
+"""For modules that are run on each."""
+
+
+def executor_on(database: str, services: Services) -> Local:
+    """Tasks are run by the scheduler; Airflow's database is ``sqlite`` or ``postgresql``."""
+    return Local({"sqlite": None, "postgresql": services}[database])
+
+
 @pytest.fixture(scope="module")
 def executor(request: pytest.FixtureRequest, services: Services) -> Local:
-    """Tasks are run by the scheduler. Airflow's database is the one that the module names as ``DATABASE``, ``sqlite`` or
-    ``postgresql``; that of all modules is RELIGHT_TEST_DATABASE where it is set: see ``make test-databases``."""
-    database = os.environ.get("RELIGHT_TEST_DATABASE") or request.module.DATABASE
-    return Local({"sqlite": None, "postgresql": services}[database])
+    """On the database that the module names as ``DATABASE``."""
+    return executor_on(_ONLY or request.module.DATABASE, services)

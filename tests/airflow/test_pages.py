@@ -24,14 +24,13 @@ from relight.credentials import EnvironmentCredentials, Login
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient
-from relight.lab.executors import Local
 from relight.lab.place import Place
 from relight.lab.s3 import S3Server
 from relight.lab.services import Services
 from relight.lab.state import State
 from relight.overview import keeping
 from relight.store.s3 import open_store
-from tests.airflow.conftest import PROJECT
+from tests.airflow.conftest import DATABASES, PROJECT, executor_on
 from tests.support.browsing import LOOKS, Look, Visit, browser, token, visit
 from tests.support.made_backups import SERVER, backed_up, rehearsed
 from tests.support.made_overview import made_overview, names
@@ -74,7 +73,7 @@ def chromium() -> Iterator[Browser]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=DATABASES)
 def world(request: pytest.FixtureRequest, watched: Path, s3_server: S3Server, services: Services) -> Iterator[World]:
     """An Airflow that knows 200 shards; a store that knows of 2,000, and has backups of two."""
     place = Place(watched / f"pages-{request.param}")
@@ -91,10 +90,10 @@ def world(request: pytest.FixtureRequest, watched: Path, s3_server: S3Server, se
         "RELIGHT_STORE_USER": s3_server.login.user, "RELIGHT_STORE_PASSWORD": s3_server.login.password,
         "RELIGHT_CERTIFICATE_USER": "tests", "RELIGHT_CERTIFICATE_PASSWORD": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     })  # fmt: skip
-    executor = Local(services if request.param == "postgresql" else None)
     airflow = LabAirflow(
-        place, PROJECT, credentials, parallel=2, executor=executor, accounts={"viewer": "viewer", "nobody": ""}
-    )
+        place, PROJECT, credentials, parallel=2, executor=executor_on(request.param, services),
+        accounts={"viewer": "viewer", "nobody": ""},
+    )  # fmt: skip
     client = airflow.start()
     database = create_engine(airflow.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     made = World(

@@ -53,7 +53,7 @@ def test_everything_ends_whatever_fails_and_however_long_it_takes(count: int, at
 @given(st.integers(0, 2000), st.integers(1, 20), st.floats(0, 1e5))
 def test_what_waits_in_the_queue_is_what_ends_within_two_looks(ended: int, at_once: int, elapsed: float) -> None:
     states: dict[str, State] = dict.fromkeys(names(ended), "done")
-    ahead = runs_ahead(states, at_once, elapsed=elapsed, between_looks=15)
+    ahead = runs_ahead(states, at_once, at_once, elapsed=elapsed, between_looks=15)
     assert 1 <= ahead <= 2 * at_once
     if elapsed >= 1 and 1 < ahead < 2 * at_once:
         assert ahead - 1 < 30 * ended / elapsed <= ahead
@@ -61,9 +61,13 @@ def test_what_waits_in_the_queue_is_what_ends_within_two_looks(ended: int, at_on
 
 def test_slow_restores_have_one_run_waiting_and_fast_ones_keep_every_place_filled() -> None:
     states: dict[str, State] = {"a": "done", "b": "failed", "c": "active", "d": "missing"}
-    assert runs_ahead(states, 8, elapsed=3600, between_looks=15) == 1
-    assert runs_ahead(states, 8, elapsed=10, between_looks=15) == 6
-    assert runs_ahead({}, 8, elapsed=0, between_looks=15) == 1
+    assert runs_ahead(states, 8, 8, elapsed=3600, between_looks=15) == 1
+    assert runs_ahead(states, 8, 8, elapsed=10, between_looks=15) == 6
+    assert runs_ahead({}, 8, 8, elapsed=0, between_looks=15) == 1
+
+
+def test_where_airflow_would_begin_it_at_once_nothing_waits_in_its_queue() -> None:
+    assert runs_ahead({"a": "done"}, 8, 16, elapsed=10, between_looks=15) == 0
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=500))

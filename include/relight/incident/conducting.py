@@ -36,12 +36,19 @@ def decide(order: Sequence[str], states: Mapping[str, State], at_once: int, ahea
     return Decision(start=tuple(missing[: max(at_once + ahead - active, 0)]), over=not missing and not active)
 
 
-def runs_ahead(states: Mapping[str, State], at_once: int, *, elapsed: float, between_looks: float) -> int:
+def runs_ahead(
+    states: Mapping[str, State], at_once: int, admitted: int, *, elapsed: float, between_looks: float
+) -> int:
     """How many runs should wait in Airflow's own queue, so that no place of ``at_once`` is empty until the next look.
 
     As many as end within two looks, going by how many have ended in ``elapsed`` seconds; so whoever restores a shard by
     hand meanwhile waits about that long behind them. At least one, at most twice ``at_once``.
+
+    :param admitted: how many runs Airflow goes on with at the same time. If these are more than ``at_once``, none may
+        wait there: it would be begun.
     """
+    if admitted > at_once:
+        return 0
     ended = sum(state in ("done", "failed") for state in states.values())
     return min(max(math.ceil(2 * between_looks * ended / max(elapsed, 1.0)), 1), 2 * at_once)
 
