@@ -52,9 +52,9 @@ def make_plan(
     skip = skip or GtidSet()
     intact = _without(skip, _intact_snapshots(catalog))
     branch = _followed(catalog, target, timeline)
-    candidates, strangers = _of_branch(catalog, _candidates(catalog, intact, target), branch)
     logs = _on(catalog, branch)
     refuse_overlaps(logs, catalog.shard)
+    candidates, strangers = _of_branch(catalog, _candidates(catalog, intact, target), branch)
 
     def attempt(snapshot: CatalogSnapshot) -> Route:
         refuse_older_than_what_it_holds(snapshot, logs, catalog.shard)
