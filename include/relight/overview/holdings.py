@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from relight.backups.manifest import SegmentManifest, SnapshotManifest, Value
 from relight.errors import ObjectMissing
+from relight.fencing.timelines import Timeline
+from relight.gtid import GtidSet
 from relight.overview.card import Card, Health
 from relight.store import layout
 from relight.store.base import Store, StoredObject
@@ -31,25 +33,28 @@ class Concern(Value):
     text: str
 
 
-def holdings(store: Store, card: Card, before: Card | None) -> tuple[Card, tuple[Concern, ...]]:
+def holdings(
+    store: Store, card: Card, before: Card | None, present: Timeline | None = None
+) -> tuple[Card, tuple[Concern, ...]]:
     """Look at the full backups and logs of the card's shard; gives the card with what is known of them, and what is
     wrong with them.
 
     :param before: the card of an earlier look, which saves reading the full backup's manifest again.
+    :param present: the shard's present timeline: what is not of it does not count. None: there is only one.
     """
     concerns: list[Concern] = []
-    found = _snapshot(store, card, before, concerns)
+    found = _snapshot(store, card, before, present, concerns)
     listed = {entry.key: entry for entry in store.list(layout.segments(card.shard)) if entry.size}
     manifests = [entry for key, entry in listed.items() if layout.segment_identity(key)]
     later = [one for one in manifests if found.snapshot_at is None or one.modified >= found.snapshot_at]
-    found = _logs(store, found, listed, later, concerns)
+    found = _logs(store, found, listed, later, present, concerns)
     if manifests and not later:
-        found = _last_log(store, found, manifests, concerns)
+        found = _last_log(store, found, manifests, present, concerns)
     return found, tuple(concerns)
 
 
-def _snapshot(store: Store, card: Card, before: Card | None, concerns: list[Concern]) -> Card:
-    """The newest full backup that can be read and whose parts are there."""
+def _snapshot(store: Store, card: Card, before: Card | None, present: Timeline | None, concerns: list[Concern]) -> Card:
+    """The newest full backup that can be read, is of the present timeline, and whose parts are there."""
     sizes: dict[str, int] = {}
     manifests: list[str] = []
     for entry in store.list(layout.snapshots(card.shard)):
@@ -59,7 +64,7 @@ def _snapshot(store: Store, card: Card, before: Card | None, concerns: list[Conc
         else:
             sizes[name] = sizes.get(name, 0) + entry.size
     for name in sorted(manifests, reverse=True)[:_MOST_TRIED]:
-        found = _read_snapshot(store, card, name, before, concerns)
+        found = _read_snapshot(store, card, name, before, present, concerns)
         if found is None:
             continue
         if sizes.get(name, 0) == found.stored_bytes:
@@ -69,7 +74,7 @@ def _snapshot(store: Store, card: Card, before: Card | None, concerns: list[Conc
 
 
 def _read_snapshot(
-    store: Store, card: Card, name: str, before: Card | None, concerns: list[Concern]
+    store: Store, card: Card, name: str, before: Card | None, present: Timeline | None, concerns: list[Concern]
 ) -> Card | None:  # fmt: skip
     if before is not None and before.snapshot == name:
         kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases"}
@@ -80,6 +85,8 @@ def _read_snapshot(
     except ValidationError:
         concerns.append(Concern(health="warning", text=f"the manifest of the full backup {name} cannot be read: {key}"))
         return None
+    if not _is_of(present, manifest.gtids):
+        return None
     return card.model_copy(update={
         "snapshot": name, "snapshot_at": manifest.taken_at, "stored_bytes": manifest.stored_bytes,
         "data_bytes": manifest.data_bytes, "databases": len(manifest.databases),
@@ -87,7 +94,8 @@ def _read_snapshot(
 
 
 def _logs(
-    store: Store, card: Card, listed: Mapping[str, StoredObject], later: list[StoredObject], concerns: list[Concern]
+    store: Store, card: Card, listed: Mapping[str, StoredObject], later: list[StoredObject], present: Timeline | None,
+    concerns: list[Concern],
 ) -> Card:  # fmt: skip
     """What would be replayed, and the newest commit of it."""
     stored = {one.key: listed.get(one.key.removesuffix(".json") + ".zst") for one in later}
@@ -98,7 +106,7 @@ def _logs(
         concerns.append(Concern(health="bad", text=text))
     newest = list(_readable(store, _newest_per_server(later), concerns))
     sizes = sum(log.size for log in stored.values() if log is not None)
-    commits = [one.last_commit for one in newest if one.last_commit]
+    commits = _commits(newest, present)
     return card.model_copy(update={
         "segments": len(later), "log_bytes": round(sizes * _ratio(newest)),
         "shipped_at": max((one.modified for one in later), default=None),
@@ -107,13 +115,26 @@ def _logs(
     })  # fmt: skip
 
 
-def _last_log(store: Store, card: Card, manifests: list[StoredObject], concerns: list[Concern]) -> Card:
+def _last_log(
+    store: Store, card: Card, manifests: list[StoredObject], present: Timeline | None, concerns: list[Concern]
+) -> Card:
     """When a log was shipped last, where that was before the full backup."""
     newest = max(manifests, key=_age)
-    commits = [one.last_commit for one in _readable(store, [newest], concerns) if one.last_commit]
+    commits = _commits(_readable(store, [newest], concerns), present)
     return card.model_copy(update={
         "shipped_at": newest.modified, "last_commit": max([*commits, *filter(None, [card.last_commit])], default=None),
     })  # fmt: skip
+
+
+def _commits(newest: Iterable[SegmentManifest], present: Timeline | None) -> list[datetime]:
+    """The newest commits that a restore would bring back. What a timeline began with is whole until it began."""
+    found = [one.last_commit for one in newest if one.last_commit and _is_of(present, one.previous_gtids | one.gtids)]
+    return found or ([present.began_at] if present is not None else [])
+
+
+def _is_of(present: Timeline | None, held: GtidSet) -> bool:
+    """Whether somebody with these transactions holds nothing that the present timeline has given up."""
+    return present is None or present.agrees_with(held)
 
 
 def _newest_per_server(manifests: Iterable[StoredObject]) -> list[StoredObject]:
