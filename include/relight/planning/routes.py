@@ -18,7 +18,7 @@ from relight.errors import ObjectCorrupt, TargetError
 from relight.gtid import Gtid, GtidSet
 from relight.planning.log_file import segment_of
 from relight.planning.target import Target
-from relight.planning.unreachable import gap, reached, segment_gone, text_of, unknown
+from relight.planning.unreachable import gap, reached, segment_gone, text_of, unknown, whole_until
 from relight.store import layout
 
 
@@ -54,7 +54,7 @@ def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, bran
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
-    return Route(snapshot, chain.links, reached(snapshot, chain), _notes(chain))
+    return Route(snapshot, chain.links, whole_until(branch, snapshot, chain), _notes(chain))
 
 
 def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
