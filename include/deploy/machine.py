@@ -47,7 +47,8 @@ def main() -> int:
         mysqld.start(server, logins.login("admin")).close()
     else:
         print(f"{server.name} has no data: waiting for a restore", flush=True)
-    worker = subprocess.Popen(["airflow", "celery", "worker", "--queues", server.queue])
+    # The worker works with the passwords that this container was given: all of its environment is meant for it.
+    worker = subprocess.Popen(["airflow", "celery", "worker", "--queues", server.queue], env=dict(os.environ))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: worker.send_signal(received))
     status = worker.wait()
