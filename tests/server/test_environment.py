@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from relight.credentials import Login
 from relight.fleet import CommandControl, Server
 from relight.lab.state import State
 from relight.server import command, mysqld
-from relight.server.empty import empty_server
+from relight.server.empty import empty_server, initialise
 from relight.server.environment import USER_SESSION, child_environment
+from relight.server.scratch import scratch_boot
 from relight.server.session import Session
 from tests.support.servers import Servers
 
@@ -122,3 +124,27 @@ def test_only_what_is_named_is_passed_on_and_what_is_added_wins(monkeypatch: pyt
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
     assert "XDG_RUNTIME_DIR" not in child_environment()
     assert child_environment(also=USER_SESSION)["XDG_RUNTIME_DIR"] == "/run/user/1"
+
+
+def test_passwords_of_a_new_data_directory_are_in_no_file_that_a_killed_process_would_leave(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    server, seen = servers.make(start=False, empty=True), tmp_path / "seen"
+    watching = tmp_path / "mysqld"
+    watching.write_text(
+        f'#!/bin/sh\necho "$@" > {seen}\nls {tmp_path}/temporary >> {seen}\nexec {server.mysqld} "$@"\n'
+    )
+    watching.chmod(0o755)
+    initialise(
+        server.model_copy(update={"mysqld": watching}), server.datadir,
+        ["CREATE USER me@localhost IDENTIFIED BY 'swordfish'", "GRANT ALL ON *.* TO me@localhost"],
+    )  # fmt: skip
+    said = seen.read_text()
+    assert "swordfish" not in said
+    assert len(said.splitlines()) == 1, "there is a file in the folder for temporary ones"
+    assert list((tmp_path / "temporary").iterdir()) == []
+    with scratch_boot(server, Login("me", "swordfish"), server.datadir) as session:
+        assert session.value("SELECT CURRENT_USER()") == "me@localhost"

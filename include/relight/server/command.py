@@ -32,6 +32,7 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     also: Collection[str] = (),
+    pass_fds: Collection[int] = (),
     timeout: float | None = None,
 ) -> bytes:
     """Run a program to its end and give its standard output.
@@ -46,7 +47,7 @@ def run(
     try:
         done = subprocess.run(
             [os.fspath(a) for a in arguments], input=stdin, cwd=cwd, timeout=timeout, capture_output=True,
-            check=False, env=child_environment(environment, also=also), preexec_fn=die_with_parent,
+            check=False, env=child_environment(environment, also=also), pass_fds=pass_fds, preexec_fn=die_with_parent,
         )  # fmt: skip
     except FileNotFoundError:
         raise CommandFailed(
