@@ -167,7 +167,8 @@ def test_many_overlays_in_many_namespaces_are_looked_up_once(
     resolved = View._resolved
 
     def counted(view: View, path: Path) -> str | None:
-        asked.append(path)
+        if path.is_relative_to(tmp_path):  # there may be other containers on this machine
+            asked.append(path)
         return resolved(view, path)
 
     monkeypatch.setattr(View, "_resolved", counted)
@@ -185,8 +186,8 @@ def test_many_overlays_in_many_namespaces_are_looked_up_once(
         if process.stdout.readline() != b"up\n":
             pytest.skip("overlays in mount namespaces are not allowed here")
         assert look(down.datadir) == ()
-        assert len(asked) >= 60
-        assert len(asked) < 4 * 62, "each path once for each different view, not for each namespace and each overlay"
+        assert len(set(asked)) == 60
+        assert len(asked) <= 3 * 60, "each path once for each different view, not for each of the namespaces"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
