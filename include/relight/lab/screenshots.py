@@ -18,6 +18,7 @@ from relight.lab.airflow_client import AirflowClient
 from relight.lab.browser import ARGUMENTS, find_browser
 from relight.lab.place import Place
 from relight.progress import Progress
+from relight.server.environment import child_environment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -87,7 +88,7 @@ def _browser() -> Iterator[Browser]:
     found = find_browser(Place.find())
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(
-            executable_path=str(found.program), args=list(ARGUMENTS), env={**found.environment} or None
+            executable_path=str(found.program), args=list(ARGUMENTS), env={**child_environment(found.environment)}
         )
 
 

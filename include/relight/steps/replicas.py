@@ -6,9 +6,7 @@ clone at a time, so a finished replica of the shard is as good a donor as the so
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
 from relight.backups.manifest import Value
 from relight.credentials import Login
@@ -102,16 +100,12 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
     incoming.parent.mkdir(parents=True, exist_ok=True)
     mysqld.give_to_server_account(replica, incoming.parent)
-    with tempfile.NamedTemporaryFile("w", prefix="relight-", suffix=".sql") as first:
+    initialise(replica, incoming, (
         # Only the administrative account can log in from the first moment on.
-        first.write(
-            f"CREATE USER {_text(admin.user)}@'%' IDENTIFIED BY {_text(admin.password)};\n"
-            f"GRANT ALL ON *.* TO {_text(admin.user)}@'%' WITH GRANT OPTION;\n"
-            "ALTER USER root@localhost ACCOUNT LOCK;\n"
-        )
-        first.flush()
-        mysqld.give_to_server_account(replica, Path(first.name))
-        initialise(replica, incoming, f"--init-file={first.name}")
+        f"CREATE USER {_text(admin.user)}@'%' IDENTIFIED BY {_text(admin.password)}",
+        f"GRANT ALL ON *.* TO {_text(admin.user)}@'%' WITH GRANT OPTION",
+        "ALTER USER root@localhost ACCOUNT LOCK",
+    ))  # fmt: skip
     write_settings(replica, incoming, loading=False)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
