@@ -5,7 +5,8 @@ Every few minutes each shard's finished binary logs are uploaded. What has not b
 a shard is lost is lost with it, so the interval is the data loss to expect.
 
 **When it is unpaused** logs are shipped at once. **A run that hangs,** as it waits for the worker of a machine that is
-lost, keeps neither the next ones from their time nor one that is triggered, and is given up after half an hour.
+lost, keeps neither the next ones from their time nor one that is triggered, and is given up after half an hour. What it
+has shipped by then stays shipped.
 
 **If it fails:** the interval grows until it works again. Servers must keep their binary logs longer
 than that (`binlog_expire_logs_seconds`), or there will be a gap that no restore can cross.

@@ -9,8 +9,8 @@ run that fails or is killed leaves nothing that a restore could fall for.
 But if it was paused when its time came, or Airflow was away, then the last night that was missed is made up at once.
 
 **A run that is triggered** does not wait for the night's: three may go on beside it, and a fourth is `queued` until one
-of them has ended. A server is copied once at a time: the second task of the same shard says so, and tries again for some
-minutes. A run that waits for two days, as for the worker of a machine that is lost, is given up.
+of them has ended. A server is copied once at a time: the second task of the same shard says so, and tries again for
+some minutes. A run that waits for two days, as for the worker of a machine that is lost, is given up.
 
 **If it fails:** restores still work from the snapshot before, with more logs to replay. Clear the task
 once the cause is gone.

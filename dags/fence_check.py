@@ -4,8 +4,8 @@
 Every few minutes each server that Relight has promoted looks, on its own machine, whether the shard was given to
 another one since. If so, it closes itself: no writes, no applications, also after its next start.
 
-**When it is unpaused** all look at once. **A run that hangs,** as it waits for the worker of a machine that is lost, keeps
-no other server from looking, and is given up after half an hour.
+**When it is unpaused** all look at once. **A run that hangs,** as it waits for the worker of a machine that is lost,
+keeps no other server from looking, and is given up after half an hour.
 
 **If it fails:** the store does not answer, or the server refuses to be closed. Nothing was closed then; where a shard
 has moved on, close the old server by hand. A timer on the machine that runs `relight fence check` does the same

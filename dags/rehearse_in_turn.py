@@ -9,8 +9,8 @@ an incident by itself, and must not keep the rest of the fleet from being rehear
 fleet file), an even share each night. The log of task `turn` says how many that is, which promises are broken, and
 whether a night is too short. Parameter `shards` overrides it. At most `limits.rehearsals` go on at the same time.
 
-**When it is unpaused** nothing begins: the first turn is at the next 03:00 (UTC). Who wants one now triggers it. But if it
-was paused when its time came, or Airflow was away, then the last turn that was missed is made up at once.
+**When it is unpaused** nothing begins: the first turn is at the next 03:00 (UTC). Who wants one now triggers it. But if
+it was paused when its time came, or Airflow was away, then the last turn that was missed is made up at once.
 
 **During an incident nothing is rehearsed:** while a run of DAG `restore` or `restore_fleet` goes on, task `turn` is
 skipped, and so is the first task of rehearsals that were queued. They have their turn the next night.

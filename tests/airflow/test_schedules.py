@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,7 +118,7 @@ def test_runs_that_hang_keep_neither_the_next_one_nor_a_persons_waiting(dags: di
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[dict[str, Any]]:
+def elsewhere() -> dict[str, Any]:
     """The DAGs' schedules, read on a machine in another zone, by an Airflow that somebody has set up otherwise."""
     program = """
 import json, sys
@@ -140,7 +140,7 @@ print(json.dumps({"errors": bag.import_errors, **{
         [sys.executable, "-c", program, str(PROJECT / "plugins")], env={**os.environ, **other}, check=True,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    yield json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("dag_id", sorted({*NIGHTLY, *OFTEN}))
