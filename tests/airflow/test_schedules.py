@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -65,6 +66,20 @@ def next_run(dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Next:
         return datetime.fromtimestamp(info.run_after.timestamp(), UTC)
 
     return compute
+
+
+SCHEDULED = {"test_overview_end_to_end.py"}
+"""The one whose subject is a run that Airflow begins by itself."""
+
+
+def test_no_test_of_a_whole_airflow_depends_on_the_time_of_day() -> None:
+    for path in sorted((PROJECT / "tests").rglob("test_*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if _makes_airflow(node)]
+        assert {"UNSCHEDULED" in ast.unparse(call) for call in calls} <= {path.name not in SCHEDULED}, path
+
+
+def _makes_airflow(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "LabAirflow"
 
 
 def test_of_every_dag_it_is_decided_when_it_runs(dags: dict[str, Any]) -> None:
