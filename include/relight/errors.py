@@ -26,6 +26,7 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- StatementFailed   the server refused a statement
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
+    |   `-- ServerBusy        (retryable) the same is being done on it already
     |-- BinlogError           a binary log cannot be read
     |   |-- CorruptEvent      checksum or structure wrong
     |   |-- TruncatedLog      the file ends inside an event
@@ -175,6 +176,12 @@ class CommandFailed(ServerError):
 
 class GuardRefused(RelightError):
     """The machine shows signs of life, or cannot take what is planned. Nothing was touched."""
+
+
+class ServerBusy(GuardRefused):
+    """The same is being done on the server already, for somebody else."""
+
+    retryable = True
 
 
 class BinlogError(RelightError):

@@ -78,7 +78,7 @@ class _Origin:
 def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
     """Take a full backup of ``shard`` from its backup server. Runs on that server's machine.
 
-    :raises GuardRefused: another one is under way, or the disk is too small; nothing was touched.
+    :raises ServerBusy: (retryable) another one is under way. GuardRefused: the disk is too small. Nothing was touched.
     :raises ServerError: the server cannot be cloned. ValidationFailed: a table is damaged.
     :raises HistoryConflict: the server's history was begun anew, or is not the one that the shard has now.
     """
