@@ -6,8 +6,8 @@ import json
 from urllib.parse import quote
 
 import pytest
-
 from airflow.models.connection import Connection
+
 from relight.credentials import EnvironmentCredentials, Login
 
 ODD = "p@ss:w/ord%20 +?#[é]{}'\""
