@@ -6,6 +6,8 @@ task from which queue. ``machine-b`` has no worker at first, and ``machine-c`` n
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -217,6 +219,21 @@ def test_the_workers_themselves_say_the_same(recovered: Recovered, task_id: str,
     run_id, mark = recovered.restore.run_id, f"task_id='{task_id}'"
     takers = {name for name, log in given.items() if any(mark in line and run_id in line for line in log.splitlines())}
     assert takers == {queue}
+
+
+@pytest.mark.parametrize(
+    ("job", "is_well"),
+    [("TriggererJob", True), ("DagProcessorJob", True), ("SchedulerJob", True), ("NoSuchJob", False)],
+)
+def test_the_health_check_of_a_container_finds_its_job(world: World, job: str, is_well: bool) -> None:
+    """In Airflow's own database: the check of the compose deployment, which imports nothing of Airflow."""
+    script = PROJECT / "include" / "deploy" / "healthy.py"
+    done = subprocess.run(
+        [sys.executable, "-I", script, "job", job],
+        env=world.airflow.environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == is_well, done.stderr
+    assert ("has started" in done.stderr) != is_well
 
 
 def test_the_shard_is_back_on_all_of_its_machines(recovered: Recovered) -> None:
