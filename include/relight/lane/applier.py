@@ -171,6 +171,7 @@ class LaneApplier:
             self._statements.settle()
         self._writers.use(format_description)
         self._statements.format_description = format_description
+        self._statements.compute_as(segment.surroundings)
 
     def _take_rows(self, chunk: Chunk, segment: LaneSegment, told: Told) -> None:
         careful = self._careful_until is not None and Position(segment.number, 0) <= self._careful_until

@@ -55,6 +55,72 @@ def effect_of(sql: str, database: str) -> Effect:
     return Effect(frozenset(n for n in names if n), operations)
 
 
+def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
+    """The tables whose rows a statement may copy, and whose stored columns it may compute: those that it alters."""
+    try:
+        words = _Words(list(_split_up(_tokens(sql))), database)
+    except TokenError:
+        return ()
+    if words.accept("ALTER", "TABLE"):
+        return (words.table(),)
+    if words.accept("OPTIMIZE") or words.accept("REPAIR"):
+        return tuple(words.tables()) if words.seek("TABLE") or words.seek("TABLES") else ()
+    if words.accept("CREATE") or words.accept("DROP"):
+        for _ in range(2):
+            if words.accept("INDEX"):
+                return (words.table(),) if words.seek("ON") else ()
+            words.skip_one()  # UNIQUE, FULLTEXT, SPATIAL
+    return ()
+
+
+def computes_with(sql: str) -> frozenset[str]:
+    """What in a statement, or a part of one, gives another result in another session, and no log says in which: in
+    words. The zone ``SYSTEM`` is not among them where it is the session's, since the log says that."""
+    try:
+        tokens = _tokens(sql)
+    except TokenError:
+        return frozenset({"something that cannot be read"})
+    found = set()
+    for at, token in enumerate(tokens):
+        if token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
+            continue
+        name, following = token.text.upper(), [one.text.upper() for one in tokens[at + 1 : at + 3]]
+        if following[:1] == ["("] and name in _OF_THE_SESSION:
+            found.add(_OF_THE_SESSION[name])
+        elif token.token_type == TokenType.SLASH:
+            found.add("div_precision_increment")
+        elif (name == "WEEK" and following[:1] == ["("] and _arguments(tokens[at + 2 :]) == 1) or (
+            name == "EXTRACT" and following == ["(", "WEEK"]
+        ):
+            found.add("default_week_format")
+        elif name == "CONVERT_TZ" and any(one.text.upper() == "SYSTEM" for one in tokens[at:]):
+            found.add(SYSTEM_ZONE)
+    return frozenset(found)
+
+
+SYSTEM_ZONE = "the time zone SYSTEM"
+_OF_THE_SESSION = {
+    "AES_ENCRYPT": "block_encryption_mode", "AES_DECRYPT": "block_encryption_mode",
+    "CURRENT_ROLE": "the session's roles", "PS_CURRENT_THREAD_ID": "the number of a thread",
+    "PS_THREAD_ID": "the number of a thread", "STATEMENT_DIGEST": "max_digest_length",
+    "STATEMENT_DIGEST_TEXT": "max_digest_length", "VALIDATE_PASSWORD_STRENGTH": "the password policy",
+}  # fmt: skip
+"""Functions that MySQL 9.7 takes in a default or a generated column although they depend on more than the log says.
+All others of that kind it refuses there (seen: UUID, RAND, USER, VERSION, SYSDATE, variables, and so on)."""
+
+
+def _arguments(tokens: list[Token]) -> int:
+    """How many a function has, whose parenthesis was opened in front of these tokens."""
+    depth, count = 0, 1
+    for token in tokens:
+        if token.token_type not in (TokenType.IDENTIFIER, TokenType.STRING):
+            if token.text == ")" and not depth:
+                return count
+            depth += (token.text == "(") - (token.text == ")")
+            count += token.text == "," and not depth
+    return count
+
+
 def words_of(sql: str) -> frozenset[str]:
     """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
 

@@ -64,7 +64,7 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
         if _last(link.segment) > target.time:
             return Route(snapshot, tuple(links), target.time, _notes(chain), cut=True)
     goes_on = len(links) < len(chain.links) or any(_last(link.segment) == target.time for link in links)
-    if goes_on or snapshot.reference.taken_at == target.time:
+    if goes_on or snapshot.reference.shows == target.time:
         return Route(snapshot, tuple(links), target.time, _notes(chain))
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
@@ -78,7 +78,7 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
 
 def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
     if target.gtid in snapshot.reference.gtids:
-        return Route(snapshot, (), snapshot.reference.taken_at)
+        return Route(snapshot, (), snapshot.reference.shows or snapshot.reference.taken_at)
     return _to_file_with(target.gtid, catalog, snapshot, target, within)
 
 

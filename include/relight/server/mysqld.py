@@ -24,6 +24,7 @@ from relight.errors import ServerError, ServerStartFailed, ServerUnreachable
 from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
 from relight.server.session import Session, connect
+from relight.server.zone import zone_environment
 
 CLOSED: Mapping[str, str] = {"offline_mode": "ON", "read_only": "ON", "event_scheduler": "OFF"}
 """What keeps applications out, and the server from doing anything by itself."""
@@ -90,8 +91,14 @@ def _start(server: Server, login: Login, timeout: float) -> Session:
     return wait_until_up(server, login, process=process, timeout=timeout)
 
 
-def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: bool = True) -> subprocess.Popen[bytes]:
-    """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall."""
+def spawn(
+    server: Server, *options: str, datadir: Path | None = None, outlives: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall.
+
+    :param environment: what its environment holds besides, and besides the time zone of a directory that Relight built.
+    """
     arguments = [str(server.mysqld), f"--defaults-file={server.options_file}"]
     arguments += [f"--datadir={datadir or server.datadir}", *run_as_options(server), *options]
     log = server.workdir / f"{server.name}.mysqld.out"
@@ -102,6 +109,7 @@ def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: 
             return subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 cwd=datadir or server.datadir, preexec_fn=None if outlives else command.die_with_parent,  # noqa: PLW1509
+                env={**os.environ, **zone_environment(datadir or server.datadir), **(environment or {})},
             )  # fmt: skip
     except OSError as error:
         raise ServerStartFailed("mysqld cannot be started", on=server.name, why=str(error)) from None

@@ -10,12 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import SystemZone, Value
 from relight.credentials import Login
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive
+from relight.planning.plan import load_plan
+from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.empty import initialise
 from relight.server.following import follows, in_turn
@@ -24,6 +26,7 @@ from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.replication import attach, compare_with_source
 from relight.server.session import Session, connect
+from relight.server.zone import write_zone
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -63,7 +66,8 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
         raise FleetError("unknown replica", on=server, why=f"shard {shard.name} has no replica of that name")
     aside, donor, seconds = "", "", 0.0
     if not built_by(replica.datadir, run.run_id):
-        aside = _put_empty_server_in_place(replica, site.admin, run.run_id)
+        zone = zone_of(load_plan(site.store, run))
+        aside = _put_empty_server_in_place(replica, site.admin, run.run_id, zone)
     mark = read_mark(replica.datadir)
     if mark is None or mark.state != "replica":
         started = time.monotonic()
@@ -82,7 +86,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     )  # fmt: skip
 
 
-def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> str:
+def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str, zone: SystemZone | None) -> str:
     """Initialise a fresh data directory beside the real one, then give it that name."""
     refuse_if_alive(replica, "be replaced by a clone")
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
@@ -99,6 +103,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
         mysqld.give_to_server_account(replica, Path(first.name))
         initialise(replica, incoming, f"--init-file={first.name}")
     mysqld.write_closed_settings(incoming, loading=False)
+    write_zone(incoming, zone)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
     return put_in_place(clear(replica, "be replaced by a clone"), incoming)
