@@ -21,6 +21,7 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- ServerUnreachable (retryable) no connection
     |   |-- ServerStartFailed mysqld did not come up
     |   |-- StatementFailed   the server refused a statement
+    |   |-- BackupRefused     a copy of the server would not be a backup of its shard
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
     |-- BinlogError           a binary log cannot be read
@@ -152,6 +153,10 @@ class ServerStartFailed(ServerError):
 
 class StatementFailed(ServerError):
     """The server refused a statement."""
+
+
+class BackupRefused(ServerError):
+    """A copy of the server would not be a backup of its shard: it leaves something out, or has something of its own."""
 
 
 class CommandFailed(ServerError):

@@ -63,6 +63,7 @@ def _snapshot(store: Store, card: Card, before: Card | None, concerns: list[Conc
         if found is None:
             continue
         if sizes.get(name, 0) == found.stored_bytes:
+            concerns += [Concern(health="warning", text=f"of the last full backup: {note}") for note in found.notes]
             return found
         concerns.append(Concern(health="warning", text=f"parts of the full backup {name} are gone"))
     return card
@@ -72,7 +73,7 @@ def _read_snapshot(
     store: Store, card: Card, name: str, before: Card | None, concerns: list[Concern]
 ) -> Card | None:  # fmt: skip
     if before is not None and before.snapshot == name:
-        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases"}
+        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases", "notes"}
         return card.model_copy(update={field: getattr(before, field) for field in kept})
     key = layout.snapshot_manifest(card.shard, name)
     try:
@@ -82,7 +83,7 @@ def _read_snapshot(
         return None
     return card.model_copy(update={
         "snapshot": name, "snapshot_at": manifest.taken_at, "stored_bytes": manifest.stored_bytes,
-        "data_bytes": manifest.data_bytes, "databases": len(manifest.databases),
+        "data_bytes": manifest.data_bytes, "databases": len(manifest.databases), "notes": manifest.notes,
     })  # fmt: skip
 
 
@@ -97,6 +98,7 @@ def _logs(
         text = f"logs that were shipped are gone, and a restore ends there: {gone[0].removesuffix('.json')}.zst{more}"
         concerns.append(Concern(health="bad", text=text))
     newest = list(_readable(store, _newest_per_server(later), concerns))
+    concerns += _left_out(newest)
     sizes = sum(log.size for log in stored.values() if log is not None)
     commits = [one.last_commit for one in newest if one.last_commit]
     return card.model_copy(update={
@@ -110,10 +112,19 @@ def _logs(
 def _last_log(store: Store, card: Card, manifests: list[StoredObject], concerns: list[Concern]) -> Card:
     """When a log was shipped last, where that was before the full backup."""
     newest = max(manifests, key=_age)
-    commits = [one.last_commit for one in _readable(store, [newest], concerns) if one.last_commit]
+    readable = list(_readable(store, [newest], concerns))
+    concerns += _left_out(readable)
+    commits = [one.last_commit for one in readable if one.last_commit]
     return card.model_copy(update={
         "shipped_at": newest.modified, "last_commit": max([*commits, *filter(None, [card.last_commit])], default=None),
     })  # fmt: skip
+
+
+def _left_out(newest: list[SegmentManifest]) -> Iterator[Concern]:
+    """What the source does not log, as it was when the newest log was shipped."""
+    for one in newest[:1]:
+        for text in one.left_out.told if one.left_out else ():
+            yield Concern(health="warning", text=f"not all may be restored: {text}")
 
 
 def _newest_per_server(manifests: Iterable[StoredObject]) -> list[StoredObject]:
