@@ -13,7 +13,6 @@ from relight.fleet import Server
 from relight.lab.mysql import MySQL
 from relight.lab.template import Template
 from relight.server import mysqld
-from relight.server.session import Session
 from relight.server.surroundings import read_surroundings
 from relight.server.zone import write_zone
 from tests.conftest import make_servers

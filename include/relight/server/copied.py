@@ -163,14 +163,16 @@ def _refuse_filters(session: Session) -> None:
 
 
 def _filters(session: Session) -> Iterator[str]:
+    """Those of every channel, and those that channels begin with. One that was taken back stays listed without a
+    rule."""
     for channel, name, rule, by in session.rows(
         "SELECT channel_name, filter_name, filter_rule, configured_by"
-        " FROM performance_schema.replication_applier_filters"
+        " FROM performance_schema.replication_applier_filters WHERE filter_rule <> ''"
     ):
         yield f"{name} {rule}" + (f" on channel '{channel}'" if channel else "") + f" ({by})"
-    # Those for all channels matter to channels that are made later, and are in force for those that have them.
     for name, rule, by in session.rows(
         "SELECT filter_name, filter_rule, configured_by FROM performance_schema.replication_applier_global_filters"
+        " WHERE filter_rule <> ''"
     ):
         yield f"{name} {rule} ({by})"
 
