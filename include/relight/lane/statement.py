@@ -64,7 +64,8 @@ def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
     if words.accept("ALTER", "TABLE"):
         return (words.table(),)
     if words.accept("OPTIMIZE") or words.accept("REPAIR"):
-        return tuple(words.tables()) if words.seek("TABLE") or words.seek("TABLES") else ()
+        words.accept("LOCAL") or words.accept("NO_WRITE_TO_BINLOG")
+        return tuple(words.tables()) if words.accept("TABLE") or words.accept("TABLES") else ()
     if words.accept("CREATE") or words.accept("DROP"):
         for _ in range(2):
             if words.accept("INDEX"):
