@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from relight.accounting import Expected, TableName, expected_rows, xa_of
@@ -41,7 +40,7 @@ from relight.verify.computed import in_doubt
 from relight.verify.counting import doubt_silent_cascades
 from relight.verify.database import ROW_COUNTS, Claim, verify_database
 from relight.verify.definitions import compare_definitions
-from relight.verify.log_images import changing_words
+from relight.verify.log_images import Logged, changing_words
 from relight.verify.witness import Witnessed, witnessed, witnessed_accounts
 
 _ABOUT_ACCOUNTS = {"user", "role", "grant", "revoke", "password"}
@@ -53,7 +52,6 @@ def check_database(site: Site, run: Run, database: str) -> tuple[list[TableVerdi
     """Counts, contents, definitions and integrity of one database."""
     claim = claim_of(site, run, database)
     with connect(run.server(site.fleet), site.admin) as session:
-        claim = replace(claim, doubts=_doubts(site, run, claim, session))
         return verify_database(session, claim)
 
 
@@ -93,14 +91,14 @@ def claim_of(site: Site, run: Run, database: str) -> Claim:
         segments=_segments(folder, lanes, together),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
         alone=len(together) <= 1, witness=lambda: _witness(site, run, snapshot, lanes, together),
-        doubt=_left_out(plan, database),
+        doubt=_left_out(plan, database), doubts=lambda logged: _doubts(site, run, plan, snapshot, logged),
     )  # fmt: skip
 
 
-def _doubts(site: Site, run: Run, claim: Claim, session: Session) -> Mapping[TableName, str]:
+def _doubts(
+    site: Site, run: Run, plan: Plan, snapshot: SnapshotManifest, logged: Sequence[Logged]
+) -> Mapping[TableName, str]:  # fmt: skip
     """Tables whose values were computed with what no log carries, or in another time zone than the source's."""
-    plan = load_plan(site.store, run)
-    created = {(t.database, t.name): t.create for t in load_snapshot_manifest(site.store, plan.snapshot).tables}
     here: dict[str, bool] = {}
 
     def zone_is_right(number: int) -> bool:
@@ -108,10 +106,12 @@ def _doubts(site: Site, run: Run, claim: Claim, session: Session) -> Mapping[Tab
         if known is None or not is_certain(plan, number):
             return False
         if known.zone.digest not in here:
-            here[known.zone.digest] = same_zone(session, known.zone) is not None
+            # Another session than the one that looks at everything: it is put into other zones.
+            with connect(run.server(site.fleet), site.admin) as session:
+                here[known.zone.digest] = same_zone(session, known.zone) is not None
         return here[known.zone.digest]
 
-    return in_doubt(claim.segments, created, zone_is_right)
+    return in_doubt(logged, {(table.database, table.name): table.create for table in snapshot.tables}, zone_is_right)
 
 
 def _left_out(plan: Plan, database: str) -> str:

@@ -11,11 +11,14 @@ import pytest
 from relight.fleet import Server
 from relight.lab.mysql import MySQL
 from relight.lab.template import Template
-from relight.lane.segments import lane_segment
+from relight.lane.segments import LaneSegment, lane_segment
 from relight.lane.split_log import split_log
-from relight.lane.statement import computes_with, written_anew
+from relight.lane.statement import written_anew
+from relight.lane.values import computes_with
 from relight.server.schema import read_tables
 from relight.verify.computed import in_doubt
+from relight.verify.images import LastImages
+from relight.verify.log_images import Logged, read_images
 from tests.conftest import make_servers
 from tests.support.pair import clean
 from tests.support.replaying import logs_of, start_log
@@ -56,7 +59,13 @@ class Source:
             (folder / str(number)).mkdir()
             split = split_log(log, number, folder / str(number))
             segments.append(lane_segment(folder / str(number), split, ("d", "e", "mysql")))
-        return {".".join(name): why for name, why in in_doubt(segments, created, lambda _: zone_is_right).items()}
+        found = in_doubt(logged_in(segments), created, lambda _: zone_is_right)
+        return {".".join(name): why for name, why in found.items()}
+
+
+def logged_in(segments: list[LaneSegment]) -> list[Logged]:
+    images = LastImages(1, 1, 1 << 20)
+    return read_images(segments, "d", {}, frozenset(), None, images).logged
 
 
 @pytest.fixture(scope="module")

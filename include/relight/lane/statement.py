@@ -37,7 +37,7 @@ def effect_of(sql: str, database: str) -> Effect:
     shard can tell, so all are given. ``db.*``, as in GRANT, needs nothing of that database.
     """
     try:
-        tokens = _tokens(sql)
+        tokens = tokens_of(sql)
     except TokenError:
         return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
     if _is_server_wide(_Words(list(_split_up(tokens)), database)):
@@ -58,7 +58,7 @@ def effect_of(sql: str, database: str) -> Effect:
 def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
     """The tables whose rows a statement may copy, and whose stored columns it may compute: those that it alters."""
     try:
-        words = _Words(list(_split_up(_tokens(sql))), database)
+        words = _Words(list(_split_up(tokens_of(sql))), database)
     except TokenError:
         return ()
     if words.accept("ALTER", "TABLE"):
@@ -74,70 +74,22 @@ def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def computes_with(sql: str) -> frozenset[str]:
-    """What in a statement, or a part of one, gives another result in another session, and no log says in which: in
-    words. The zone ``SYSTEM`` is not among them where it is the session's, since the log says that."""
-    try:
-        tokens = _tokens(sql)
-    except TokenError:
-        return frozenset({"something that cannot be read"})
-    found = set()
-    for at, token in enumerate(tokens):
-        if token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
-            continue
-        name, following = token.text.upper(), [one.text.upper() for one in tokens[at + 1 : at + 3]]
-        if following[:1] == ["("] and name in _OF_THE_SESSION:
-            found.add(_OF_THE_SESSION[name])
-        elif token.token_type == TokenType.SLASH:
-            found.add("div_precision_increment")
-        elif (name == "WEEK" and following[:1] == ["("] and _arguments(tokens[at + 2 :]) == 1) or (
-            name == "EXTRACT" and following == ["(", "WEEK"]
-        ):
-            found.add("default_week_format")
-        elif name == "CONVERT_TZ" and any(one.text.upper() == "SYSTEM" for one in tokens[at:]):
-            found.add(SYSTEM_ZONE)
-    return frozenset(found)
-
-
-SYSTEM_ZONE = "the time zone SYSTEM"
-_OF_THE_SESSION = {
-    "AES_ENCRYPT": "block_encryption_mode", "AES_DECRYPT": "block_encryption_mode",
-    "CURRENT_ROLE": "the session's roles", "PS_CURRENT_THREAD_ID": "the number of a thread",
-    "PS_THREAD_ID": "the number of a thread", "STATEMENT_DIGEST": "max_digest_length",
-    "STATEMENT_DIGEST_TEXT": "max_digest_length", "VALIDATE_PASSWORD_STRENGTH": "the password policy",
-}  # fmt: skip
-"""Functions that MySQL 9.7 takes in a default or a generated column although they depend on more than the log says.
-All others of that kind it refuses there (seen: UUID, RAND, USER, VERSION, SYSDATE, variables, and so on)."""
-
-
-def _arguments(tokens: list[Token]) -> int:
-    """How many a function has, whose parenthesis was opened in front of these tokens."""
-    depth, count = 0, 1
-    for token in tokens:
-        if token.token_type not in (TokenType.IDENTIFIER, TokenType.STRING):
-            if token.text == ")" and not depth:
-                return count
-            depth += (token.text == "(") - (token.text == ")")
-            count += token.text == "," and not depth
-    return count
-
-
 def words_of(sql: str) -> frozenset[str]:
     """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
 
     Of a statement that cannot be read they are told apart by what cannot be part of a plain name.
     """
     try:
-        return frozenset(token.text.lower() for token in _tokens(sql))
+        return frozenset(token.text.lower() for token in tokens_of(sql))
     except TokenError:
         return frozenset(re.findall(r"[\w$]+", sql.lower()))
 
 
-def _tokens(sql: str) -> list[Token]:
+def tokens_of(sql: str) -> list[Token]:
     """Tokens of a statement. sqlglot keeps the rest of some statements (RENAME, CALL) as one text."""
     tokens = MySQL().tokenize(_VERSION_COMMENT.sub(r" \1 ", sql))
     if len(tokens) == 2 and tokens[0].token_type in MySQL.Tokenizer.COMMANDS:
-        return [tokens[0], *_tokens(tokens[1].text)]
+        return [tokens[0], *tokens_of(tokens[1].text)]
     return list(tokens)
 
 

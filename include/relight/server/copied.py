@@ -110,14 +110,15 @@ def ask_source(shard: Shard, login: Login, session: Session) -> Asked:
     try:
         with connect(shard.source, login) as source:
             executed = GtidSet.parse(str(source.value("SELECT @@GLOBAL.gtid_executed")))
-            left_out = what_is_left_out(source)
-            return Asked(read_surroundings(source), executed, left_out, left_out.missing)
+            left_out, surroundings = what_is_left_out(source), read_surroundings(source)
     except (ServerUnreachable, StatementFailed) as error:
         note = (
             f"{shard.source.name} could not be asked what it has and does not log, nor for its time zone and settings: "
             f"nobody knows whether the replica has transactions of its own or lacks some: {error}"
         )
         return Asked(read_surroundings(session), notes=(note,))
+    other = _computed_otherwise(read_surroundings(session), surroundings)
+    return Asked(surroundings, executed, left_out, (*left_out.missing, *other))
 
 
 def compare(shard: Shard, before: Before, asked: Asked, copy: GtidSet) -> Found:
@@ -220,6 +221,17 @@ def _others(shard: Shard, before: Before, source: Surroundings) -> Iterator[str]
         if channel.name.startswith(_GROUP) or channel.source_uuid in ("", source.server_uuid):
             continue
         yield f"the replica receives from {channel}, not from {shard.source.name}: nobody knows what that leaves out"
+
+
+def _computed_otherwise(here: Surroundings, source: Surroundings) -> Iterator[str]:
+    """Statements that reached a replica were computed with its own settings, see :mod:`relight.server.surroundings`."""
+    other = [name for name, value in source.variables.items() if here.variables.get(name, value) != value]
+    other += ["the system time zone"] if here.zone.digest != source.zone.digest else []
+    if other:
+        yield (
+            f"the replica has other settings than its source ({', '.join(other)}): what ALTER TABLE computed on it may "
+            "not be what the source has"
+        )
 
 
 def _age(before: Before, copy: GtidSet) -> Iterator[str]:

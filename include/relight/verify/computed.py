@@ -9,15 +9,12 @@ replica would be wrong then too. So such a table is in doubt, until the next ful
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from relight.accounting import Create, Drop, DropDatabase, Rename, TableName, Truncate
-from relight.binlog import format as f
-from relight.binlog.query import Query, read_query
-from relight.binlog.reader import Event
-from relight.lane.segments import LaneSegment
-from relight.lane.statement import SYSTEM_ZONE, computes_with, effect_of, words_of, written_anew
-from relight.lane.stream import Piece, StreamReader, chunks
+from relight.lane.statement import effect_of, words_of, written_anew
+from relight.lane.values import SYSTEM_ZONE, computes_with
+from relight.verify.log_images import Logged
 
 _GENERATED = re.compile(r"^.*\bGENERATED ALWAYS AS .*$", re.IGNORECASE | re.MULTILINE)
 _STORED = re.compile(r"\bSTORED\b", re.IGNORECASE)
@@ -28,28 +25,19 @@ Things = frozenset[str]
 
 
 def in_doubt(
-    segments: Iterable[LaneSegment], created: Mapping[TableName, str], zone_is_right: Callable[[int], bool]
+    statements: Iterable[Logged], created: Mapping[TableName, str], zone_is_right: Callable[[int], bool]
 ) -> dict[TableName, str]:  # fmt: skip
-    """The tables of a lane in small letters, with the reason in words.
+    """The tables of a lane in small letters, with the reason in words. Pure.
 
+    :param statements: those of the lane that commit by themselves, in the order of the log.
     :param created: what the snapshot's tables were defined as.
     :param zone_is_right: whether the source's ``SYSTEM`` in a segment, by its number, is known for certain, and replay
         had that zone.
     """
     found = _Doubts({_key(name): _generated(create) for name, create in created.items()})
-    for segment in segments:
-        for piece in _statements(segment):
-            for event in piece.events:
-                if event[4] in (f.QUERY, f.EXECUTE_LOAD_QUERY):
-                    found.take(
-                        read_query(Event(0, event[4], 0, 0, event)), piece.gtid, zone_is_right(segment.number)
-                    )  # fmt: skip
+    for one in statements:
+        found.take(one, zone_is_right)
     return found.tables
-
-
-def _statements(segment: LaneSegment) -> Iterator[Piece]:
-    for chunk in chunks([StreamReader(file) for file in segment.files]) if segment.files else ():
-        yield from (piece for piece in chunk.pieces if piece.statement and piece.fence and not piece.xa)
 
 
 def _generated(create: str) -> Things:
@@ -69,30 +57,39 @@ class _Doubts:
         self._stored = stored
         """What the generated columns of each table depend on."""
 
-    def take(self, query: Query, transaction: str, zone_is_right: bool) -> None:
-        things = computes_with(query.sql)
-        for name in map(_key, written_anew(query.sql, query.database)):
-            mine = things | self._stored.get(name, frozenset())
-            if query.time_zone == _SYSTEM:
-                mine |= {SYSTEM_ZONE}
-            self._stored[name] = self._stored.get(name, frozenset()) | things
-            if unknown := sorted(mine - ({SYSTEM_ZONE} if zone_is_right else set())):
+    def take(self, statement: Logged, zone_is_right: Callable[[int], bool]) -> None:
+        things = computes_with(statement.query.sql)
+        for name in map(_key, written_anew(statement.query.sql, statement.query.database)):
+            kept = self._stored.get(name, frozenset())
+            self._stored[name] = kept | things
+            mine = set(things | kept)
+            if statement.query.time_zone == _SYSTEM:
+                mine.add(SYSTEM_ZONE)
+            if SYSTEM_ZONE in mine and zone_is_right(statement.segment):
+                mine.remove(SYSTEM_ZONE)
+            if mine:
+                with_what = " and ".join(sorted(mine))
                 self.tables[name] = (
-                    f"{transaction} has computed values of it with {' and '.join(unknown)}, which no log carries; "
+                    f"{statement.transaction} has computed values of it with {with_what}, which no log carries; "
                     "a new full backup ends the doubt"
                 )
-        for operation in effect_of(query.sql, query.database).operations:
-            name = _key((operation.database, operation.table)) if not isinstance(operation, DropDatabase) else ("", "")
+        self._follow(statement, things)
+
+    def _follow(self, statement: Logged, things: Things) -> None:
+        """What becomes of tables."""
+        for operation in effect_of(statement.query.sql, statement.query.database).operations:
             if isinstance(operation, DropDatabase):
                 self._forget([one for one in self._stored | self.tables if one[0] == operation.database.lower()])
-            elif isinstance(operation, Rename):
+                continue
+            name = _key((operation.database, operation.table))
+            if isinstance(operation, Rename):
                 self._rename(name, _key((operation.new_database, operation.new_table)))
             elif isinstance(operation, Truncate):
                 self.tables.pop(name, None)
             elif isinstance(operation, Drop):
                 self._forget([name])
             elif isinstance(operation, Create) and name not in self.tables:
-                self._stored[name] = things | self._named_in(query.sql)
+                self._stored[name] = things | self._named_in(statement.query.sql)
 
     def _named_in(self, sql: str) -> Things:
         """Of CREATE TABLE ... LIKE another."""

@@ -7,8 +7,8 @@ table. Each check looks for itself, on one consistent view, and goes on where an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from relight.accounting import Expected, TableName
 from relight.backups.manifest import Definition, ForeignKey
@@ -25,7 +25,7 @@ from relight.verify.counting import compare, count_rows
 from relight.verify.definitions import compare_definitions
 from relight.verify.images import SAMPLE, LastImages
 from relight.verify.integrity import damaged_tables, low_counters, orphans
-from relight.verify.log_images import LogImages, read_images
+from relight.verify.log_images import Logged, LogImages, read_images
 from relight.verify.reach import Reach, cascading
 from relight.verify.witness import Witnessed
 
@@ -58,8 +58,9 @@ class Claim:
     """Whether nothing of other databases is replayed together with it."""
     witness: Callable[[], Witnessed] | None = None
     """Finds out what the statements of the lane make of definitions; asked only where there are such."""
-    doubts: Mapping[TableName, str] = field(default_factory=dict)
-    """Tables, in small letters, that cannot be proved although all that is known of them is right, and why."""
+    doubts: Callable[[Sequence[Logged]], Mapping[TableName, str]] | None = None
+    """Tells from the lane's statements which tables, in small letters, cannot be proved although all that is known of
+    them is right, and why."""
     doubt: str = ""
     """Why that is so of every table of the database."""
 
@@ -69,10 +70,12 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     _prepare(session)
     checks = []
     began = time.monotonic()
-    verdicts = [_doubted(claim, verdict) for verdict in compare(claim.expected, count_rows(session, claim.database))]
-    checks.append(_counted(claim, verdicts, began))
-    began = time.monotonic()
+    verdicts = compare(claim.expected, count_rows(session, claim.database))
+    counted = time.monotonic()
     shapes, log = read_log(session, claim, claim.seed)
+    verdicts = _doubted(claim, verdicts, log)
+    checks.append(_counted(claim, verdicts, began + time.monotonic() - counted))
+    began = counted
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
     checks.append(_content(claim, compared, log, began))
@@ -108,11 +111,16 @@ def _reach(claim: Claim, shapes: Mapping[str, Shape], keys: Mapping[str, Iterabl
     return Reach(tuple(shapes), claim.definitions, keys)
 
 
-def _doubted(claim: Claim, verdict: TableVerdict) -> TableVerdict:
-    reason = claim.doubt or claim.doubts.get((verdict.database.lower(), verdict.table.lower()), "")
-    if not reason or verdict.verdict != "match":
-        return verdict
-    return verdict.model_copy(update={"verdict": "inconclusive", "reason": reason})
+def _doubted(claim: Claim, verdicts: Iterable[TableVerdict], log: LogImages) -> list[TableVerdict]:
+    """Nothing that is wrong gets any better by a doubt."""
+    doubts = claim.doubts(log.logged) if claim.doubts else {}
+
+    def doubted(one: TableVerdict) -> TableVerdict:
+        reason = claim.doubt or doubts.get((one.database.lower(), one.table.lower()), "")
+        doubtful = reason and one.verdict == "match"
+        return one.model_copy(update={"verdict": "inconclusive", "reason": reason}) if doubtful else one
+
+    return [doubted(one) for one in verdicts]
 
 
 def _counted(claim: Claim, verdicts: Iterable[TableVerdict], began: float) -> CheckResult:
