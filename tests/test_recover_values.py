@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-import pytest
-
 from relight.backups.manifest import SystemZone
 from relight.planning.target import Target
 from relight.recover import recover
@@ -34,12 +32,11 @@ LOG = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York"])
 def test_values_that_no_log_carries_come_back_and_what_nobody_can_know_is_said(
-    zone: str, servers: Servers, site: Callable[..., Site]
+    servers: Servers, site: Callable[..., Site]
 ) -> None:
     source = servers.make("source", options={"binlog-ignore-db": "cache"}, start=False)
-    write_zone(source.datadir, SystemZone(name=zone, digest=""))
+    write_zone(source.datadir, SystemZone(name="America/New_York", digest=""))
     with mysqld.start(source, servers.admin) as session:
         for statement in BASE:
             session.run(statement)

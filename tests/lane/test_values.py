@@ -69,8 +69,9 @@ class Values(Pair):
             session.run(statement)
             return read_surroundings(session)
 
-    def replay(self, folder: Path, surroundings: Surroundings | None) -> None:
+    def replay(self, folder: Path, surroundings: Surroundings | None, *, use_net: bool = True) -> None:
         replayed = self.split(folder)
+        replayed.use_net = use_net
         replayed.splits = [
             split.model_copy(update={"surroundings": surroundings}) for split in replayed.splits
         ]  # fmt: skip
@@ -106,6 +107,19 @@ def test_a_statement_in_the_sources_own_time_zone_gives_the_same_elsewhere(
     what: str, values: Values, tmp_path: Path
 ) -> None:
     values.replay(tmp_path, values.run(ZONE[what]))
+    values.assert_equal()
+
+
+@pytest.mark.parametrize("use_net", [True, False])
+def test_rows_keep_the_stored_columns_that_the_source_computed(
+    use_net: bool, values: Values, tmp_path: Path
+) -> None:  # fmt: skip
+    with values.servers.connect(values.source) as session:
+        session.run("INSERT INTO d.t (id, d, s, n) VALUES (3, '2026-01-04', NOW(), 10), (4, '2026-01-05', NOW(), 11)")
+        session.run("UPDATE d.t SET n = n + 20, d = d + INTERVAL 1 DAY WHERE id IN (1, 3)")
+        session.run("DELETE FROM d.t WHERE id = 2")
+        around = read_surroundings(session)
+    values.replay(tmp_path, around, use_net=use_net)
     values.assert_equal()
 
 

@@ -51,7 +51,8 @@ def put_on(session: Session, surroundings: Surroundings | None) -> None:
     """
     if surroundings is None:
         return
-    known = {str(row[0]) for row in session.rows("SHOW SESSION VARIABLES")}
-    for name, value in surroundings.variables.items():
-        if name in IN_NO_LOG and name in known:
+    marks = ", ".join(["%s"] * len(IN_NO_LOG))
+    for name, here in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({marks})", *IN_NO_LOG):
+        value = surroundings.variables.get(str(name), str(here))
+        if value != str(here):
             session.run(f"SET SESSION {name} = %s", int(value) if value.isdigit() else value)
