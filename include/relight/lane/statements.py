@@ -40,13 +40,13 @@ _UNKNOWN_DATABASE, _NO_DEFAULT_DATABASE = "1049 ", "1046 "
 class Statements:
     """The session in which a lane runs statements. It lives on only while it has temporary tables."""
 
-    def __init__(self, server: Server, login: Login, lane: str, control: Session) -> None:
+    def __init__(self, server: Server, login: Login, lane: str, control: Session, computing: Computing) -> None:
         self._server = server
         self._login = login
         self._lane = lane
         self._control = control
         self._session: Session | None = None
-        self._computing = Computing(control)
+        self._computing = computing
         self._surroundings: Surroundings | None = None
         self.format_description = b""
         self._in_innodb = 0
@@ -66,14 +66,18 @@ class Statements:
             )  # fmt: skip
             for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
                 self._session.run(f"SET SESSION {name} = OFF")
-            put_on(self._session, self._surroundings)
+            self._put_on(self._session)
         return self._session
 
     def compute_as(self, surroundings: Surroundings | None) -> None:
         """What follows was logged by a server with these surroundings."""
-        if self._session is not None and surroundings != self._surroundings:
-            put_on(self._session, surroundings)
+        changed = surroundings != self._surroundings
         self._surroundings = surroundings
+        if self._session is not None and changed:
+            self._put_on(self._session)
+
+    def _put_on(self, session: Session) -> None:
+        put_on(session, self._surroundings, self._computing.zone(self._surroundings))
 
     def forget(self) -> None:
         """End the session; what was not committed is rolled back, and its temporary tables are gone."""

@@ -22,6 +22,7 @@ IN_NO_LOG: Mapping[str, str] = {
     "windowing_use_high_precision": "sums over windows of rows, in statements that are logged as such",
     "default_storage_engine": "the engine of a table whose CREATE TABLE names none",
     "default_tmp_storage_engine": "the same of temporary tables",
+    "time_zone": "rows do not say theirs, and their stored columns are computed again as they are written",
 }
 """Settings that change what a statement makes, and why. Tried on 9.7 with statements that a source logs.
 
@@ -44,15 +45,18 @@ def read_surroundings(session: Session) -> Surroundings:
     )  # fmt: skip
 
 
-def put_on(session: Session, surroundings: Surroundings | None) -> None:
+def put_on(session: Session, surroundings: Surroundings | None, zone: str | None) -> None:
     """Let the session compute as sessions of that server begin to. What this server does not know, it has not.
 
+    :param zone: the time zone that they begin in, under the name that it has here; None: under none.
     :raises StatementFailed: it knows the setting, and cannot be set like that: an engine that it lacks.
     """
     if surroundings is None:
         return
+    if zone is not None:
+        session.run("SET SESSION time_zone = %s", zone)
     marks = ", ".join(["%s"] * len(IN_NO_LOG))
     for name, here in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({marks})", *IN_NO_LOG):
         value = surroundings.variables.get(str(name), str(here))
-        if value != str(here):
+        if value != str(here) and name != "time_zone":
             session.run(f"SET SESSION {name} = %s", int(value) if value.isdigit() else value)

@@ -150,7 +150,7 @@ def _run(
 ) -> bool:  # fmt: skip
     """Whether it could be run."""
     try:
-        put_on(session, surroundings)
+        put_on(session, surroundings, computing.zone(surroundings))
         with rendered(mysqlbinlog, format_description, piece.events) as statements:
             for statement in computing.translated(statements, surroundings):
                 session.run(statement)
