@@ -24,6 +24,7 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- ServerStartFailed mysqld did not come up
     |   |-- WrongServer       another server answers than the one that is meant
     |   |-- StatementFailed   the server refused a statement
+    |   |-- BackupRefused     a copy of the server would not be a backup of its shard
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
     |   `-- ServerBusy        (retryable) the same is being done on it already
@@ -168,6 +169,10 @@ class WrongServer(ServerError):
 
 class StatementFailed(ServerError):
     """The server refused a statement."""
+
+
+class BackupRefused(ServerError):
+    """A copy of the server would not be a backup of its shard: it leaves something out, or has something of its own."""
 
 
 class CommandFailed(ServerError):

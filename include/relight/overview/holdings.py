@@ -68,6 +68,7 @@ def _snapshot(store: Store, card: Card, before: Card | None, present: Timeline |
         if found is None:
             continue
         if sizes.get(name, 0) == found.stored_bytes:
+            concerns += [Concern(health="warning", text=f"of the last full backup: {note}") for note in found.notes]
             return found
         concerns.append(Concern(health="warning", text=f"parts of the full backup {name} are gone"))
     return card
@@ -77,7 +78,7 @@ def _read_snapshot(
     store: Store, card: Card, name: str, before: Card | None, present: Timeline | None, concerns: list[Concern]
 ) -> Card | None:  # fmt: skip
     if before is not None and before.snapshot == name:
-        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases"}
+        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases", "notes"}
         return card.model_copy(update={field: getattr(before, field) for field in kept})
     key = layout.snapshot_manifest(card.shard, name)
     try:
@@ -89,7 +90,7 @@ def _read_snapshot(
         return None
     return card.model_copy(update={
         "snapshot": name, "snapshot_at": manifest.taken_at, "stored_bytes": manifest.stored_bytes,
-        "data_bytes": manifest.data_bytes, "databases": len(manifest.databases),
+        "data_bytes": manifest.data_bytes, "databases": len(manifest.databases), "notes": manifest.notes,
     })  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def _logs(
         text = f"logs that were shipped are gone, and a restore ends there: {gone[0].removesuffix('.json')}.zst{more}"
         concerns.append(Concern(health="bad", text=text))
     newest = list(_readable(store, _newest_per_server(later), concerns))
+    concerns += _left_out(newest)
     sizes = sum(log.size for log in stored.values() if log is not None)
     commits = _commits(newest, present)
     return card.model_copy(update={
@@ -120,7 +122,9 @@ def _last_log(
 ) -> Card:
     """When a log was shipped last, where that was before the full backup."""
     newest = max(manifests, key=_age)
-    commits = _commits(_readable(store, [newest], concerns), present)
+    readable = list(_readable(store, [newest], concerns))
+    concerns += _left_out(readable)
+    commits = _commits(readable, present)
     return card.model_copy(update={
         "shipped_at": newest.modified, "last_commit": max([*commits, *filter(None, [card.last_commit])], default=None),
     })  # fmt: skip
@@ -135,6 +139,13 @@ def _commits(newest: Iterable[SegmentManifest], present: Timeline | None) -> lis
 def _is_of(present: Timeline | None, held: GtidSet) -> bool:
     """Whether somebody with these transactions holds nothing that the present timeline has given up."""
     return present is None or present.agrees_with(held)
+
+
+def _left_out(newest: list[SegmentManifest]) -> Iterator[Concern]:
+    """What the source does not log, as it was when the newest log was shipped."""
+    for one in newest[:1]:
+        for text in one.left_out.told if one.left_out else ():
+            yield Concern(health="warning", text=f"not all may be restored: {text}")
 
 
 def _newest_per_server(manifests: Iterable[StoredObject]) -> list[StoredObject]:

@@ -86,9 +86,9 @@ def damage(snapshot: CatalogSnapshot) -> str:
 
 
 def reached(snapshot: CatalogSnapshot, chain: Chain) -> datetime:
-    """The time of the last transaction in the chain; without any, when the snapshot was taken."""
+    """The time of the last transaction in the chain; without any, the moment that the snapshot shows."""
     times = [link.segment.last_commit for link in chain.links if link.segment.last_commit]
-    return max(times, default=snapshot.reference.taken_at)
+    return max(times, default=snapshot.reference.shows or snapshot.reference.taken_at)
 
 
 def whole_until(branch: Branch, snapshot: CatalogSnapshot, chain: Chain) -> datetime:

@@ -14,6 +14,7 @@ from relight.fleet import Server
 from relight.server import command, mysqld
 from relight.server.scratch import scratch_boot
 from relight.server.session import Session
+from relight.server.zone import zone_environment
 
 _ROOT = Login("root", "")
 """The account of a directory that was initialised without a password; nobody but this machine can reach it."""
@@ -47,13 +48,16 @@ def _in_memory(text: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def empty_server(server: Server) -> Iterator[Session]:
-    """A throw-away server of the same version and options with no data, reachable by a socket of its own only."""
+    """A throw-away server of the same version, options and time zone with no data, reachable by a socket of its own
+    only."""
     folder = server.workdir / "empty" / secrets.token_hex(4)
     folder.mkdir(parents=True)
     mysqld.give_to_server_account(server, folder)
     try:
         initialise(server, folder / "data")
-        with scratch_boot(server, _ROOT, folder / "data") as session:
+        with scratch_boot(
+            server, _ROOT, folder / "data", environment=zone_environment(server.datadir)
+        ) as session:  # fmt: skip
             yield session
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -27,6 +27,7 @@ from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
 from relight.server.environment import USER_SESSION, child_environment
 from relight.server.session import Session, connect
+from relight.server.zone import zone_environment
 
 CLOSED: Mapping[str, str] = {"offline_mode": "ON", "read_only": "ON", "event_scheduler": "OFF"}
 """What keeps applications out, and the server from doing anything by itself."""
@@ -110,7 +111,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:  # fmt: skip
     """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall.
 
-    :param environment: further variables; of this process's own it sees what :func:`child_environment` passes on.
+    :param environment: further variables; of this process's own it sees what :func:`child_environment` passes on, and
+        the time zone of a directory that Relight built.
     """
     arguments = [str(server.mysqld), f"--defaults-file={server.options_file}"]
     arguments += [f"--datadir={datadir or server.datadir}", *run_as_options(server), *options]
@@ -121,7 +123,8 @@ def spawn(
         with log.open("ab") as output:
             return subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                cwd=datadir or server.datadir, env=child_environment(environment),
+                cwd=datadir or server.datadir,
+                env=child_environment({**zone_environment(datadir or server.datadir), **(environment or {})}),
                 preexec_fn=None if outlives else command.die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
     except OSError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import SystemZone, Value
 from relight.credentials import Login
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive
+from relight.planning.plan import load_plan
+from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import set_event_scheduler, start_as_left, start_closed, write_settings
 from relight.server.empty import initialise
@@ -23,6 +25,7 @@ from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.replication import attach, compare_with_source
 from relight.server.session import Session, connect_elsewhere
+from relight.server.zone import write_zone
 from relight.site import Run, Site
 from relight.step_records import last_done, load_records
 from relight.steps.stepping import step
@@ -64,7 +67,8 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     source_uuid = _source_uuid(site, run)
     aside, donor, seconds = "", "", 0.0
     if not built_by(replica.datadir, run.run_id):
-        aside = _put_empty_server_in_place(replica, site.admin, run.run_id)
+        zone = zone_of(load_plan(site.store, run))
+        aside = _put_empty_server_in_place(replica, site.admin, run.run_id, zone)
     mark = read_mark(replica.datadir)
     if mark is None or mark.state != "replica":
         started = time.monotonic()
@@ -94,7 +98,7 @@ def _source_uuid(site: Site, run: Run) -> str:
     return str(prepared.summary["server_uuid"])
 
 
-def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> str:
+def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str, zone: SystemZone | None) -> str:
     """Initialise a fresh data directory beside the real one, then give it that name."""
     refuse_if_alive(replica, "be replaced by a clone")
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
@@ -107,6 +111,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
         "ALTER USER root@localhost ACCOUNT LOCK",
     ))  # fmt: skip
     write_settings(replica, incoming, loading=False)
+    write_zone(incoming, zone)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
     return put_in_place(clear(replica, "be replaced by a clone"), incoming)
