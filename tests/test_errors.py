@@ -17,7 +17,14 @@ KINDS = sorted(
     key=lambda kind: kind.__name__,
 )
 
-RETRYABLE = {"StoreUnavailable", "ServerUnreachable", "LaneBlocked", "AnnounceUnavailable", "AirflowUnavailable"}
+RETRYABLE = {
+    "StoreUnavailable",
+    "StoreBusy",
+    "ServerUnreachable",
+    "LaneBlocked",
+    "AnnounceUnavailable",
+    "AirflowUnavailable",
+}
 """Only what can pass by itself. A corrupt backup stays corrupt however often it is read."""
 
 
