@@ -20,8 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import zstandard
-
+from relight.backups.inflating import inflated
 from relight.backups.manifest import SegmentManifest
 from relight.binlog.gtid_events import micros
 from relight.binlog.scan import Mask, Transactions
@@ -32,6 +31,8 @@ from relight.planning.plan import Plan, PlannedSegment
 from relight.planning.target import Target
 from relight.run_files import SplitResult, load_split, skipped_folder, split_folder
 from relight.site import Run, Site
+
+_READ = 2**20
 
 
 def split_of(site: Site, run: Run, plan: Plan, number: int) -> SplitResult:
@@ -119,14 +120,14 @@ def _fetched(site: Site, segment: SegmentManifest, scratch: Path) -> Path:
     compressed = scratch / "log.zst"
     site.store.fetch(segment.key, compressed, size=segment.stored_bytes, sha256=segment.sha256)
     log = scratch / "log"
-    digest = hashlib.sha256()
-    try:
-        with compressed.open("rb") as source, log.open("wb") as target:
-            for chunk in zstandard.ZstdDecompressor().read_to_iter(source):
-                digest.update(chunk)
-                target.write(chunk)
-    except zstandard.ZstdError as error:
-        raise ObjectCorrupt("a segment cannot be decompressed", on=segment.key, why=str(error)) from None
+    digest, size = hashlib.sha256(), 0
+    with compressed.open("rb") as source, log.open("wb") as target:
+        blocks = iter(lambda: source.read(_READ), b"")
+        for chunk in inflated(blocks, segment.log_bytes, on=segment.key, what="a segment"):
+            digest.update(chunk)
+            size += target.write(chunk)
+    if size != segment.log_bytes:
+        raise ObjectCorrupt("a segment holds less than its manifest says", on=segment.key, why=f"{size} bytes")
     if digest.hexdigest() != segment.log_sha256:
         raise ObjectCorrupt("a segment is not the log that was shipped", on=segment.key, why="its SHA-256 differs")
     compressed.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import cast
 
 import zstandard
 
+from relight.backups.distrust import read_segment
+from relight.backups.inflating import inflated
 from relight.backups.manifest import SegmentManifest, SegmentSurvey
 from relight.binlog.transactions import summarize
 from relight.errors import ObjectCorrupt, ObjectExists
 from relight.gtid import GtidSet
 from relight.store import layout
-from relight.store.base import Store
+from relight.store.base import MOST_MANIFEST, Store, again_if_damaged
 
 _LEVEL = 3
 _READ = 4 * 2**20
@@ -96,7 +98,7 @@ def ship(
     try:
         store.put(manifest_key, manifest.model_dump_json().encode())
     except ObjectExists:
-        return _same(SegmentManifest.model_validate_json(store.get(manifest_key)), manifest)
+        return _same(read_segment(store.get(manifest_key, most=MOST_MANIFEST), manifest_key), manifest)
     return manifest
 
 
@@ -107,20 +109,25 @@ def _upload(store: Store, key: str, path: Path, digest: str, moved: Callable[[in
             with compressor.stream_reader(log, size=path.stat().st_size, read_size=_READ) as compressed:
                 return store.put_stream(key, cast("io.BufferedReader", compressed))
         except ObjectExists:
-            return _found(store, key, digest)
+            return again_if_damaged(lambda: _found(store, key, digest, path.stat().st_size))
 
 
-def _found(store: Store, key: str, digest: str) -> tuple[int, str]:
+def _found(store: Store, key: str, digest: str, log_bytes: int) -> tuple[int, str]:
     """Size and SHA-256 of an object that another attempt uploaded, once its content has been verified."""
     size, stored, log = 0, hashlib.sha256(), hashlib.sha256()
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    try:
+
+    def told() -> Iterator[bytes]:
+        nonlocal size
         for block in store.stream(key, size=None, sha256=None):
             size += len(block)
             stored.update(block)
-            log.update(decompressor.decompress(block))
-    except zstandard.ZstdError as error:
-        raise _foreign(key, str(error)) from None
+            yield block
+
+    try:
+        for block in inflated(told(), log_bytes, on=key, what="a segment"):
+            log.update(block)
+    except ObjectCorrupt as error:
+        raise _foreign(key, error.why or error.what) from None
     if log.hexdigest() != digest:
         raise _foreign(key, "it is not this log file")
     return size, stored.hexdigest()

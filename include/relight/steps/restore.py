@@ -46,8 +46,10 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     if not built_by(server.datadir, run.run_id):
         refuse_if_alive(server, "be rebuilt")
         refuse_if_too_small(server, manifest.data_bytes)
-        incoming = server.workdir / "incoming" / run.run_id
-        unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
+        incoming = unpack(
+            site.store, manifest, server.workdir, ("incoming", run.run_id), site.progress,
+            parallel=site.fleet.store.parallel,
+        )  # fmt: skip
         mysqld.write_closed_settings(incoming, loading=True)
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
