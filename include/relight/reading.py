@@ -13,6 +13,8 @@ names the object. What follows is for the caller to say, and differs:
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -64,12 +66,15 @@ def read_file(path: Path, what: str) -> bytes:
     :raises FileNotFoundError: there is none. ObjectCorrupt: it cannot be read, is no file, or is far too large.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_FILE + 1)
-    except FileNotFoundError:
-        raise
+        # What should be a file may be a pipe that nobody writes to.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            content = file.read(_MOST_FILE + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(path)) from None
     except OSError as error:
         raise _unreadable(what, str(path), str(error), _BROKEN) from None
+    if content is None:
+        raise _unreadable(what, str(path), "it is no file", _BROKEN)
     if len(content) > _MOST_FILE:
         raise _unreadable(what, str(path), f"it has more than {_MOST_FILE} bytes", _BROKEN)
     return content

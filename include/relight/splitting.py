@@ -24,12 +24,13 @@ from relight.backups.inflating import inflated
 from relight.backups.manifest import SegmentManifest
 from relight.binlog.gtid_events import micros
 from relight.binlog.scan import Mask, Transactions
-from relight.errors import ObjectCorrupt
+from relight.durable import write_out, write_out_below, write_whole
+from relight.errors import ObjectCorrupt, PlanError
 from relight.gtid import GtidSet
 from relight.lane.split_log import split_log
 from relight.planning.plan import Plan, PlannedSegment
 from relight.planning.target import Target
-from relight.run_files import SplitResult, load_split, skipped_folder, split_folder
+from relight.run_files import SplitResult, load_skipped, load_split, load_split_in, skipped_folder, split_folder
 from relight.site import Run, Site
 
 _READ = 2**20
@@ -41,19 +42,27 @@ def split_of(site: Site, run: Run, plan: Plan, number: int) -> SplitResult:
     :raises ObjectCorrupt: the segment is not what was stored. BinlogError: it cannot be read.
     """
     folder = run.folder(site.fleet)
-    while not _is_there(folder, number):
+    while not _is_there(folder, plan, number):
         if _split_if_free(site, run, plan, number):
             continue
         # Somebody is at it. The others will be needed too.
         later = range(number + 1, len(plan.segments))
-        if not any(not _is_there(folder, n) and _split_if_free(site, run, plan, n) for n in later):
+        if not any(not _is_there(folder, plan, n) and _split_if_free(site, run, plan, n) for n in later):
             with _lock(folder, number, wait=True):
                 pass
     return load_split(folder, number)
 
 
-def _is_there(folder: Path, number: int) -> bool:
-    return (split_folder(folder, number) / "result.json").exists()
+def _is_there(folder: Path, plan: Plan, number: int) -> bool:
+    """Whether it is split, and all of that is there: what a power failure has left empty or short is made anew."""
+    place = split_folder(folder, number)
+    try:
+        load_split_in(place)
+        if plan.segments[number].skip:
+            load_skipped(place)
+    except (PlanError, ObjectCorrupt):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -74,7 +83,7 @@ def _split_if_free(site: Site, run: Run, plan: Plan, number: int) -> bool:
     """Split a segment that nobody is at. False: somebody is."""
     folder = run.folder(site.fleet)
     with _lock(folder, number, wait=False) as mine:
-        if mine and not _is_there(folder, number):
+        if mine and not _is_there(folder, plan, number):
             _split(site, run, plan, plan.segments[number])
     return mine
 
@@ -92,11 +101,14 @@ def _split(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> None:
             beside = skipped_folder(scratch)
             beside.mkdir()
             skipped = split_log(log, planned.number, beside, lambda found: found.among(planned.skip))
-            (beside / "result.json").write_text(skipped.model_dump_json(), encoding="utf-8")
+            write_whole(beside / "result.json", skipped.model_dump_json())
         log.unlink()
         result = result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
-        (scratch / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+        write_whole(scratch / "result.json", result.model_dump_json())
+        write_out_below(scratch)
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is not whole, else nothing would be made
         scratch.rename(folder)
+        write_out(folder.parent)
     cut = f"; it ends inside a transaction at {result.cut_at}, which is left out" if result.cut_at is not None else ""
     site.progress.say(
         f"split {planned.segment.file}: {result.transactions} transactions, {len(result.streams)} databases{cut}"

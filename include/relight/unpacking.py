@@ -14,7 +14,6 @@ from typing import BinaryIO
 from relight.backups.inflating import inflated
 from relight.backups.manifest import Part, SnapshotManifest
 from relight.beneath import Beneath
-from relight.durable import write_out_below
 from relight.errors import ObjectCorrupt
 from relight.progress import Progress
 from relight.store.base import Store, again_if_damaged
@@ -27,7 +26,7 @@ def unpack(
 ) -> Path:
     """Write every file of the snapshot below ``above/below...``, several parts at a time; gives that directory.
 
-    It is made anew: what an earlier attempt has left there goes. When this returns, all of it survives a power failure.
+    It is made anew: what an earlier attempt has left there goes. It is not written out: see :mod:`relight.durable`.
 
     :raises ObjectCorrupt: a part is not what was stored. ServerError: a file cannot be written.
     """
@@ -52,9 +51,7 @@ def unpack(
         with ThreadPoolExecutor(parallel) as pool:
             for done in [pool.submit(fetch, part) for part in manifest.parts]:
                 done.result()
-    folder = above.joinpath(*below)
-    write_out_below(folder)
-    return folder
+    return above.joinpath(*below)
 
 
 def _unpack_part(store: Store, part: Part, incoming: Beneath, progress: Progress, stop: threading.Event) -> None:

@@ -22,10 +22,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("include/relight/guard/issuing.py", "_drop_old"): "records of clearances that expired months ago",
     (RENAMING, "move"): "only clearance.py may import it, see below",
     (RENAMING, "_rename"): "the same",
-    ("include/relight/run_files.py", "write_whole"): "a file of a run, under its final name at once",
-    ("include/relight/announcing/file.py", "_write_durably"): "an announcement, under its final name at once",
-    ("include/relight/backups/shipping.py", "Digests.save"): "Relight's memory of digests",
-    ("include/relight/server/mysqld.py", "write_closed_settings"): "Relight's settings, see below",
     ("include/relight/server/mysqld.py", "_remove_lock_of_dead_server"): "the lock of a socket whose process is dead",
     ("include/relight/server/scratch.py", "scratch_boot"): "a temporary folder, made there",
     ("include/relight/server/empty.py", "empty_server"): "a throw-away server's folder, made there",
@@ -130,7 +126,7 @@ def test_only_the_guard_touches_a_server_s_data_directory() -> None:
                 assert isinstance(function.args.args[0].annotation, ast.Name)
                 assert function.args.args[0].annotation.id == "Clearance"
             else:
-                wrong = "datadir" in sources(function, call) and name != "write_closed_settings"  # see below
+                wrong = "datadir" in sources(function, call)
                 assert not wrong, f"{file}:{call.lineno}"
 
 

@@ -54,12 +54,13 @@ def segment(
 ) -> SegmentManifest:  # fmt: skip
     """A log of ``stored`` bytes, ``expansion`` times as large unpacked. Shipped when this is called."""
     file = f"binlog.{number:06d}"
-    key = layout.segment(shard, server, file, uuid.uuid5(uuid.NAMESPACE_OID, f"{shard} {file}").hex)
+    digest = hashlib.sha256(f"{shard} {file}".encode()).hexdigest()
+    key = layout.segment(shard, server, file, digest)
     commit = ago(commit_age)
     manifest = SegmentManifest(
         key=key, shard=shard, server_uuid=server, file=file, previous_gtids=GtidSet.parse(f"{server}:1-{10 * number}"),
         gtids=GtidSet.parse(f"{server}:{10 * number + 1}-{10 * number + 10}"), first_commit=commit, last_commit=commit,
-        transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256="0" * 64,
+        transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256=digest,
         shipped_at=datetime.now(UTC),
     )  # fmt: skip
     if not lost:

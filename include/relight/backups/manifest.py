@@ -25,7 +25,7 @@ GtidField = Annotated[GtidSet, BeforeValidator(_as_gtids), PlainSerializer(str, 
 class Value(BaseModel):
     """A frozen value that is written as JSON and refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +11,16 @@ from pathlib import Path
 from typing import cast
 
 import zstandard
+from pydantic import RootModel
 
 from relight.backups.distrust import read_segment
 from relight.backups.inflating import inflated
-from relight.backups.manifest import SegmentManifest, SegmentSurvey
+from relight.backups.manifest import SegmentManifest, SegmentSurvey, Sha256
 from relight.binlog.transactions import summarize
+from relight.durable import write_whole
 from relight.errors import ObjectCorrupt, ObjectExists
 from relight.gtid import GtidSet
+from relight.reading import read_json_file
 from relight.store import layout
 from relight.store.base import MOST_MANIFEST, Store, again_if_damaged
 
@@ -37,6 +39,10 @@ class Origin:
     any, because it was cloned or restored with it. Of the latter its files say nothing, yet build on it."""
 
 
+class _Known(RootModel[dict[str, Sha256]]):
+    """By what a file is known: its digest."""
+
+
 class Digests:
     """SHA-256 of closed log files, remembered in a file, so that each is read for it only once.
 
@@ -46,8 +52,8 @@ class Digests:
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         try:
-            self._known: dict[str, str] = json.loads(memory.read_text(encoding="ascii"))
-        except (OSError, ValueError):
+            self._known = dict(read_json_file(_Known, memory, "the digests of log files").root)
+        except (OSError, ObjectCorrupt):
             self._known = {}  # it only saves work: without it every file is read once more
         self._used: dict[str, str] = {}
 
@@ -63,10 +69,7 @@ class Digests:
 
     def save(self) -> None:
         """Remember the digests asked for, and forget all others."""
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._memory.with_suffix(".new")
-        temporary.write_text(json.dumps(self._used), encoding="ascii")
-        temporary.replace(self._memory)
+        write_whole(self._memory, _Known(self._used).model_dump_json())
 
 
 def ship(

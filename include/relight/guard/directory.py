@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -12,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from relight.errors import ObjectCorrupt
 from relight.gtid import is_server_uuid
 from relight.guard import mounts
 from relight.guard.finding import Finding
+from relight.reading import read_document, read_file
 
 _WRITTEN_BY_SERVERS = re.compile(
     r"^(ibdata\d+|ibtmp\d+|ib_logfile\d+|#ib_redo\d+(_tmp)?|undo_\d+|.*\.ib[du]|.*\.dblwr|.*\.\d{6,})$"
@@ -150,8 +151,9 @@ def identity(contents: Contents) -> Iterator[Finding]:
 def persisted(directory: Path) -> dict[str, str]:
     """Whether its server comes up read-only or offline, as far as ``SET PERSIST`` has said so."""
     try:
-        document = json.loads((directory / "mysqld-auto.cnf").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        path = directory / "mysqld-auto.cnf"
+        document = read_document(read_file(path, "settings"), on=str(path), what="settings")
+    except (OSError, ObjectCorrupt):
         return {}  # nothing was persisted; a broken file keeps mysqld from starting at all
     return dict(_settings(document))
 

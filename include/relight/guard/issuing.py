@@ -17,9 +17,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
+from relight.durable import write_out
 from relight.errors import GuardRefused
 from relight.guard.directory import server_uuid
-from relight.guard.renaming import write_out
 
 CLEARANCE_SECONDS = 30
 KEPT_SECONDS = 90 * 24 * 3600

@@ -6,6 +6,7 @@ The directory gets its real name last, when every part was verified.
 from __future__ import annotations
 
 from relight.backups.manifest import Value
+from relight.durable import write_out_below
 from relight.errors import ServerError
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
@@ -13,7 +14,7 @@ from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.lane import lane_progress
 from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.server import mysqld
-from relight.server.rebuilt import built_by, write_mark
+from relight.server.rebuilt import still_built_by, write_mark
 from relight.server.session import Session
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -43,7 +44,7 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     server = run.server(site.fleet)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
     aside = ""
-    if not built_by(server.datadir, run.run_id):
+    if not still_built_by(server.datadir, run.run_id, site.progress.say):
         refuse_if_alive(server, "be rebuilt")
         refuse_if_too_small(server, manifest.data_bytes)
         incoming = unpack(
@@ -53,6 +54,7 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         mysqld.write_closed_settings(incoming, loading=True)
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
+        write_out_below(incoming)  # what gets its name is believed
         # The guard is asked once more: unpacking took its time.
         aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
     with mysqld.start(server, site.admin) as session:
