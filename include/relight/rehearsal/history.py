@@ -104,25 +104,33 @@ def load_history(store: Store, fleet: Fleet, shards: Iterable[str] | None = None
     wanted = set(shards) if shards is not None else {shard.name for shard in fleet.shards}
 
     def load(name: str) -> ShardHistory:
-        unreadable: list[str] = []
-        found = tuple(_last_of_each_run(_newest_first(store, name, unreadable)))
+        wrong: list[ObjectCorrupt] = []
+        found = tuple(_last_of_each_run(_newest_first(store, name, wrong)))
         rehearsable = fleet.shard(name).scratch is not None
-        return ShardHistory(shard=name, rehearsable=rehearsable, rehearsals=found, unreadable=tuple(unreadable))
+        return ShardHistory(
+            shard=name, rehearsable=rehearsable, rehearsals=found, unreadable=tuple(error.on for error in wrong)
+        )
 
     return in_parallel(load, [shard.name for shard in fleet.shards if shard.name in wanted], fleet.store.parallel)
 
 
 def recent(store: Store, shard: str) -> list[RehearsalRecord]:
-    """The last rehearsals of one shard, newest first, back to the last that proved something: mostly one is read."""
+    """The last rehearsals of one shard, newest first, back to the last that proved something: mostly one is read.
+
+    :raises ObjectCorrupt: one of them cannot be read, so it is not known what was proved last.
+    """
     found: list[RehearsalRecord] = []
-    for record in _last_of_each_run(_newest_first(store, shard, [])):
+    wrong: list[ObjectCorrupt] = []
+    for record in _last_of_each_run(_newest_first(store, shard, wrong)):
         found.append(record)
         if record.proved:
             break
+    if wrong:
+        raise wrong[0]
     return found
 
 
-def _newest_first(store: Store, shard: str, unreadable: list[str]) -> Iterator[RehearsalRecord]:
+def _newest_first(store: Store, shard: str, wrong: list[ObjectCorrupt]) -> Iterator[RehearsalRecord]:
     """Records, read one by one. Those that cannot be read are noted: they prove nothing."""
     keys = [entry.key for entry in store.list(layout.rehearsals(shard))]
     for key in keys[: -_MOST_READ - 1 : -1]:
@@ -130,8 +138,10 @@ def _newest_first(store: Store, shard: str, unreadable: list[str]) -> Iterator[R
             record = read_json(RehearsalRecord, store.get(key), on=key, what="a rehearsal's record")
             if record.shard != shard:
                 raise ObjectCorrupt("a rehearsal's record cannot be believed", on=key, why=f"it is for {record.shard}")
-        except (ObjectCorrupt, ObjectMissing):
-            unreadable.append(key)
+        except ObjectMissing:
+            continue  # expired meanwhile
+        except ObjectCorrupt as error:
+            wrong.append(error)
         else:
             yield record
 
