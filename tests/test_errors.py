@@ -18,7 +18,8 @@ KINDS = sorted(
 )
 
 RETRYABLE = {
-    "StoreUnavailable", "ServerUnreachable", "ServerBusy", "LaneBlocked", "AnnounceUnavailable", "AirflowUnavailable",
+    "StoreUnavailable", "StoreBusy", "ServerUnreachable", "ServerBusy", "LaneBlocked", "AnnounceUnavailable",
+    "AirflowUnavailable",
 }  # fmt: skip
 """Only what can pass by itself. A corrupt backup stays corrupt however often it is read."""
 

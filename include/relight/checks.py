@@ -14,22 +14,16 @@ from pathlib import Path
 
 from relight.accounting import Expected, TableName, expected_rows, xa_of
 from relight.backups.manifest import Definition, LeftOut, SnapshotManifest
+from relight.durable import write_whole
+from relight.errors import ObjectCorrupt
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.segments import LaneSegment, lane_segment
 from relight.lane.standalone import SERVER_LANE
 from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
 from relight.planning.surroundings import is_certain, known_for
-from relight.run_files import (
-    CheckResult,
-    Lanes,
-    TableVerdict,
-    Verdict,
-    load_lanes,
-    load_split,
-    split_folder,
-    write_whole,
-)
+from relight.reading import read_json_file
+from relight.run_files import CheckResult, Lanes, TableVerdict, Verdict, load_lanes, load_split, split_folder
 from relight.server import definitions
 from relight.server.definitions import without_counter
 from relight.server.empty import empty_server
@@ -137,12 +131,14 @@ def _witness(
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel when this process ends, however it ends
-        if not path.exists():
+        try:
+            return read_json_file(Witnessed, path, "a witness")
+        except (FileNotFoundError, ObjectCorrupt):  # nobody has needed it, or it was cut: it is made of the logs
             base = [one for database in together for one in _defined(snapshot, database) or ()]
             with empty_server(server) as session:
                 found = witnessed(session, server.mysqlbinlog, base, _segments(folder, lanes, together))
             write_whole(path, found.model_dump_json())
-    return Witnessed.model_validate_json(path.read_text(encoding="utf-8"))
+            return found
 
 
 def _segments(folder: Path, lanes: Lanes, together: Sequence[str]) -> tuple[LaneSegment, ...]:

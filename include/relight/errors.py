@@ -9,10 +9,11 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- CredentialsMissing there is no login for that purpose at all
     |-- StoreError
     |   |-- StoreUnavailable  (retryable) no answer, or a passing fault
+    |   |   `-- StoreBusy     it answers, and says "not now"
     |   |-- StoreDenied       the credentials were refused
     |   |-- ObjectMissing     a key that should be there is not
     |   |-- ObjectExists      a conditional put lost: objects are written once
-    |   `-- ObjectCorrupt     the bytes are not the ones that were stored
+    |   `-- ObjectCorrupt     an object, or a file of a run, is not what was written
     |-- PlanError             the target cannot be reached with what the store holds
     |   |-- TargetError       the target is malformed or outside what exists
     |   |-- GapError          transactions are missing between snapshot and target
@@ -109,6 +110,10 @@ class StoreUnavailable(StoreError):
     retryable = True
 
 
+class StoreBusy(StoreUnavailable):
+    """It answers, and says that it cannot do it now: worth another try at once."""
+
+
 class StoreDenied(StoreError):
     """The store refused the credentials."""
 
@@ -122,7 +127,8 @@ class ObjectExists(StoreError):
 
 
 class ObjectCorrupt(StoreError):
-    """The bytes that came back are not the bytes that were stored."""
+    """The bytes that came back are not those that were stored, or they are not what belongs there: an object of
+    the store, or a file that a run or a server keeps for Relight. Nothing of it is believed."""
 
 
 class PlanError(RelightError):

@@ -15,7 +15,7 @@ from relight.errors import TargetError
 
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _TAG = re.compile(r"^[a-z_][a-z0-9_]{0,31}$")
-_INTERVAL = re.compile(r"^([1-9][0-9]*)(?:\s*-\s*([1-9][0-9]*))?$")
+_INTERVAL = re.compile(r"^([1-9][0-9]{0,18})(?:\s*-\s*([1-9][0-9]{0,18}))?$")
 
 Interval = tuple[int, int]
 """First and last transaction number, both included."""

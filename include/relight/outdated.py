@@ -16,13 +16,13 @@ from relight.fencing.epochs import load_epochs
 from relight.gtid import GtidSet
 from relight.planning.plan import Plan, load_plan
 from relight.planning.resolve import make_plan
-from relight.server.rebuilt import built_by, is_beyond_proof
+from relight.server.rebuilt import is_beyond_proof, still_built_by
 from relight.site import Run, Site
 
 
 def refuse_if_over(site: Site, run: Run) -> None:
     """:raises ClaimRefused: the run has opened the shard, and its server is not there any more."""
-    if run.mode != "promote" or built_by(run.server(site.fleet).datadir, run.run_id):
+    if run.mode != "promote" or _is_there(site, run):
         return
     for epoch in load_epochs(site.store, run.shard):
         done = epoch.outcome
@@ -40,7 +40,7 @@ def refuse_outdated(site: Site, run: Run, plan: Plan) -> None:
 
     :raises PlanOutdated: the shard has begun another timeline since, or the newest backups lead further.
     """
-    if run.mode != "promote" or is_beyond_proof(run.server(site.fleet).datadir, run.run_id):
+    if run.mode != "promote" or (_is_there(site, run) and is_beyond_proof(run.server(site.fleet).datadir, run.run_id)):
         return
     catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
     present = present_number(catalog)
@@ -61,8 +61,13 @@ def refuse_what_is_over(site: Site, run: Run) -> None:
     :raises ClaimRefused, PlanOutdated: as above.
     """
     refuse_if_over(site, run)
-    if not built_by(run.server(site.fleet).datadir, run.run_id):
+    if not _is_there(site, run):
         refuse_outdated(site, run, load_plan(site.store, run))
+
+
+def _is_there(site: Site, run: Run) -> bool:
+    """Whether this run has built the directory that is there, for certain."""
+    return still_built_by(run.server(site.fleet).datadir, run.run_id, site.progress.say)
 
 
 def _newer(site: Site, run: Run, plan: Plan, catalog: Catalog) -> GtidSet:

@@ -30,7 +30,7 @@ import getpass
 from collections.abc import Iterable
 from pathlib import Path
 
-from relight.errors import ClaimRefused, PromotionRefused
+from relight.errors import ClaimRefused, ObjectCorrupt, PromotionRefused
 from relight.fencing.asking import Answer, ask, keep_closed
 from relight.fencing.epochs import load_epochs, newest
 from relight.fleet import Server
@@ -43,7 +43,13 @@ _NO_SOCKET = Path("/nonexistent/mysqld.sock")
 
 def mark_of(run: Run, server: Server) -> Mark:
     """How far the run's server is. :raises PromotionRefused: a rehearsal, or the server is not this run's."""
-    mark = read_mark(server.datadir)
+    try:
+        mark = read_mark(server.datadir)
+    except ObjectCorrupt as error:
+        raise PromotionRefused(
+            "promotion refused", on=run.shard, why=f"it is not known whether run {run.run_id} has built it: {error}",
+            hint="the server stays closed; run the restore step again: it sets the directory aside and builds it anew",
+        ) from None  # fmt: skip
     if run.mode == "rehearse":
         why = "this is a rehearsal"
     elif mark is None or mark.run_id != run.run_id:

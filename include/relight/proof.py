@@ -12,11 +12,12 @@ from relight.errors import CertificateRefused
 from relight.run_files import certificate_path
 from relight.server.session import Session
 from relight.site import Run, Site
+from relight.store.base import MOST_MANIFEST
 
 
 def plan_digest(site: Site, run: Run) -> str:
     """SHA-256 of the plan as it is stored."""
-    return hashlib.sha256(site.store.get(run.plan_key)).hexdigest()
+    return hashlib.sha256(site.store.get(run.plan_key, most=MOST_MANIFEST)).hexdigest()
 
 
 def keys_trusted_here(site: Site) -> frozenset[str]:

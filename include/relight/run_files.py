@@ -1,21 +1,25 @@
 """What steps leave for later steps in the run's folder, on the rebuilt server's machine.
 
-Every file appears under its name only when it is whole, so a step that finds it need not doubt it.
+Every file appears under its name only when it is whole and written out (:mod:`relight.durable`). One that is cut or
+empty all the same is as good as none: the step that makes it makes it again.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from relight.accounting import Operation
 from relight.backups.manifest import GtidField, Surroundings, Tie, Value
-from relight.errors import PlanError, ValidationFailed
+from relight.errors import ObjectCorrupt, PlanError, ValidationFailed
+from relight.reading import read_json_file
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
 DATABASES_SHOWN = 100
+
+NAMES = "transactions.npy"
+"""The file with the names of a segment's transactions, beside its streams."""
 
 
 class TableVerdict(Value):
@@ -82,6 +86,9 @@ class StreamInfo(Value):
     database: str
     file: str
     bytes: int
+    """Of the events that it holds."""
+    file_bytes: int
+    """Of the file: one of another size was not written out before the machine lost its power."""
 
 
 class SplitResult(Value):
@@ -108,7 +115,21 @@ class SplitResult(Value):
     """What the server that wrote the file computed with, as far as is known."""
     cut_at: int | None = None
     """Where the unfinished transaction begins that the file ends with, because its server crashed."""
+    names_bytes: int
+    """Of the file with the names of its transactions."""
     seconds: float
+
+
+class Verdicts(Value):
+    """Every table of a database. A file of lines would not tell that some are missing, or all."""
+
+    tables: tuple[TableVerdict, ...]
+
+
+class Checks(Value):
+    """The results of checks of a database, or of the server."""
+
+    checks: tuple[CheckResult, ...]
 
 
 class Lane(Value):
@@ -159,18 +180,34 @@ def skipped_folder(split_folder: Path) -> Path:
 
 
 def load_split(run_folder: Path, number: int) -> SplitResult:
-    """The result of a finished split. :raises PlanError: that segment was not split yet."""
-    path = split_folder(run_folder, number) / "result.json"
+    """The result of a finished split.
+
+    :raises PlanError: that segment was not split yet. ObjectCorrupt: its result cannot be read, or not all of it is
+        there any more; splitting it again makes it anew.
+    """
+    return load_split_in(split_folder(run_folder, number))
+
+
+def load_split_in(folder: Path) -> SplitResult:
+    """The same, of what lies in a folder."""
     try:
-        return SplitResult.model_validate_json(path.read_text(encoding="utf-8"))
+        result = read_json_file(SplitResult, folder / "result.json", "the result of a split")
     except FileNotFoundError:
-        raise PlanError("a segment was not split", on=str(number), why=f"{path} is missing",
+        raise PlanError("a segment was not split", on=folder.name, why=f"{folder} has no result",
                         hint="run the split step of that segment first, on the same machine") from None  # fmt: skip
+    wanted = {NAMES: result.names_bytes} | {stream.file: stream.file_bytes for stream in result.streams}
+    for name, size in wanted.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+            raise ObjectCorrupt(
+                "a file of a split segment was cut, or is gone", on=str(folder / name), why=f"it had {size} bytes",
+                hint="run the split step of that segment again, on the same machine",
+            )  # fmt: skip
+    return result
 
 
 def load_skipped(split_folder: Path) -> SplitResult:
-    """What a finished split left out on purpose."""
-    return SplitResult.model_validate_json((skipped_folder(split_folder) / "result.json").read_text(encoding="utf-8"))
+    """What a finished split left out on purpose. :raises: as :func:`load_split`."""
+    return load_split_in(skipped_folder(split_folder))
 
 
 def lanes_path(run_folder: Path) -> Path:
@@ -179,10 +216,13 @@ def lanes_path(run_folder: Path) -> Path:
 
 
 def load_lanes(run_folder: Path) -> Lanes:
-    """The lanes of a run, as :func:`plan_lanes` left them. :raises PlanError: it did not get that far."""
+    """The lanes of a run, as :func:`plan_lanes` left them. :raises PlanError: it did not get that far.
+
+    ObjectCorrupt: they cannot be read; the step that plans lanes makes them anew.
+    """
     path = lanes_path(run_folder)
     try:
-        return Lanes.model_validate_json(path.read_text(encoding="utf-8"))
+        return read_json_file(Lanes, path, "the lanes of a run")
     except FileNotFoundError:
         raise PlanError("the run has no lanes yet", on=run_folder.name, why=f"{path} is missing",
                         hint="check the run's id, and that this is the machine it works on") from None  # fmt: skip
@@ -191,33 +231,42 @@ def load_lanes(run_folder: Path) -> Lanes:
 def load_verdicts(run_folder: Path) -> list[TableVerdict]:
     """Every table's verdict. :raises ValidationFailed: a database was not validated."""
     lanes = load_lanes(run_folder)
-    found = []
+    found: list[TableVerdict] = []
     for database in lanes.databases:
-        path = verdict_path(run_folder, lanes, database)
-        if not path.exists():
-            raise ValidationFailed("a database was not validated", on=database, hint="run its validation first")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found += [TableVerdict.model_validate_json(line) for line in lines]
+        try:
+            found += read_json_file(Verdicts, verdict_path(run_folder, lanes, database), "a verdict").tables
+        except FileNotFoundError:
+            raise ValidationFailed(
+                "a database was not validated", on=database, hint="run its validation first"
+            ) from None
+        except ObjectCorrupt as error:
+            raise ValidationFailed(
+                "a database was not validated", on=database, why=str(error), hint="run its validation again"
+            ) from None
     return found
 
 
 def verdict_path(folder: Path, lanes: Lanes, database: str) -> Path:
-    """Where the verdicts of a database's tables lie, one JSON document a line."""
-    return folder / "verdicts" / f"{lanes.databases.index(database):05d}.jsonl"
+    """Where the verdicts of a database's tables lie, all in one document."""
+    return folder / "verdicts" / f"{lanes.databases.index(database):05d}.json"
 
 
 def checks_path(run_folder: Path, name: str) -> Path:
     """Where the results of checks lie: of a database (by its number among the validated), or of the server."""
-    return run_folder / "checks" / f"{name}.jsonl"
+    return run_folder / "checks" / f"{name}.json"
 
 
 def load_checks(run_folder: Path) -> list[CheckResult]:
-    """The results of every check that was made."""
-    lines = [
-        line for path in sorted((run_folder / "checks").glob("*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]  # fmt: skip
-    return [CheckResult.model_validate_json(line) for line in lines]
+    """The results of every check that was made. :raises ValidationFailed: some cannot be read."""
+    try:
+        return [
+            check for path in sorted((run_folder / "checks").glob("*.json"))
+            for check in read_json_file(Checks, path, "the result of checks").checks
+        ]  # fmt: skip
+    except ObjectCorrupt as error:
+        raise ValidationFailed(
+            "the results of checks cannot be read", on=error.on, why=error.why, hint="run validation again"
+        ) from None
 
 
 def judgement_path(run_folder: Path) -> Path:
@@ -226,18 +275,15 @@ def judgement_path(run_folder: Path) -> Path:
 
 
 def load_judgement(run_folder: Path) -> Judgement:
-    """The judgement that was made last."""
-    return Judgement.model_validate_json(judgement_path(run_folder).read_text(encoding="utf-8"))
+    """The judgement that was made last. :raises ValidationFailed: there is none, or it cannot be read."""
+    path = judgement_path(run_folder)
+    try:
+        return read_json_file(Judgement, path, "the judgement")
+    except (FileNotFoundError, ObjectCorrupt) as error:
+        why = "there is none" if isinstance(error, FileNotFoundError) else str(error)
+        raise ValidationFailed("the shard was not judged", on=run_folder.name, why=why, hint="judge it again") from None
 
 
 def certificate_path(run_folder: Path) -> Path:
     """The signed certificate; without one nothing is promoted."""
     return run_folder / "certificate.json"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears under its name at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

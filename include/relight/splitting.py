@@ -20,19 +20,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import zstandard
-
+from relight.backups.inflating import inflated
 from relight.backups.manifest import SegmentManifest
 from relight.binlog.gtid_events import micros
 from relight.binlog.scan import Mask, Transactions
-from relight.errors import ObjectCorrupt
+from relight.durable import write_out, write_out_below, write_whole
+from relight.errors import ObjectCorrupt, PlanError
 from relight.gtid import GtidSet
 from relight.lane.split_log import split_log
 from relight.planning.plan import Plan, PlannedSegment
 from relight.planning.surroundings import known_for
 from relight.planning.target import Target
-from relight.run_files import SplitResult, load_split, skipped_folder, split_folder
+from relight.run_files import SplitResult, load_skipped, load_split, load_split_in, skipped_folder, split_folder
 from relight.site import Run, Site
+
+_READ = 2**20
 
 
 def split_of(site: Site, run: Run, plan: Plan, number: int) -> SplitResult:
@@ -41,19 +43,27 @@ def split_of(site: Site, run: Run, plan: Plan, number: int) -> SplitResult:
     :raises ObjectCorrupt: the segment is not what was stored. BinlogError: it cannot be read.
     """
     folder = run.folder(site.fleet)
-    while not _is_there(folder, number):
+    while not _is_there(folder, plan, number):
         if _split_if_free(site, run, plan, number):
             continue
         # Somebody is at it. The others will be needed too.
         later = range(number + 1, len(plan.segments))
-        if not any(not _is_there(folder, n) and _split_if_free(site, run, plan, n) for n in later):
+        if not any(not _is_there(folder, plan, n) and _split_if_free(site, run, plan, n) for n in later):
             with _lock(folder, number, wait=True):
                 pass
     return load_split(folder, number)
 
 
-def _is_there(folder: Path, number: int) -> bool:
-    return (split_folder(folder, number) / "result.json").exists()
+def _is_there(folder: Path, plan: Plan, number: int) -> bool:
+    """Whether it is split, and all of that is there: what a power failure has left empty or short is made anew."""
+    place = split_folder(folder, number)
+    try:
+        load_split_in(place)
+        if plan.segments[number].skip:
+            load_skipped(place)
+    except (PlanError, ObjectCorrupt):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -74,7 +84,7 @@ def _split_if_free(site: Site, run: Run, plan: Plan, number: int) -> bool:
     """Split a segment that nobody is at. False: somebody is."""
     folder = run.folder(site.fleet)
     with _lock(folder, number, wait=False) as mine:
-        if mine and not _is_there(folder, number):
+        if mine and not _is_there(folder, plan, number):
             _split(site, run, plan, plan.segments[number])
     return mine
 
@@ -92,12 +102,15 @@ def _split(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> None:
             beside = skipped_folder(scratch)
             beside.mkdir()
             skipped = split_log(log, planned.number, beside, lambda found: found.among(planned.skip))
-            (beside / "result.json").write_text(skipped.model_dump_json(), encoding="utf-8")
+            write_whole(beside / "result.json", skipped.model_dump_json())
         log.unlink()
         around = known_for(plan, planned.number)
         result = result.model_copy(update={"seconds": round(time.monotonic() - began, 3), "surroundings": around})
-        (scratch / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+        write_whole(scratch / "result.json", result.model_dump_json())
+        write_out_below(scratch)
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is not whole, else nothing would be made
         scratch.rename(folder)
+        write_out(folder.parent)
     cut = f"; it ends inside a transaction at {result.cut_at}, which is left out" if result.cut_at is not None else ""
     site.progress.say(
         f"split {planned.segment.file}: {result.transactions} transactions, {len(result.streams)} databases{cut}"
@@ -121,14 +134,14 @@ def _fetched(site: Site, segment: SegmentManifest, scratch: Path) -> Path:
     compressed = scratch / "log.zst"
     site.store.fetch(segment.key, compressed, size=segment.stored_bytes, sha256=segment.sha256)
     log = scratch / "log"
-    digest = hashlib.sha256()
-    try:
-        with compressed.open("rb") as source, log.open("wb") as target:
-            for chunk in zstandard.ZstdDecompressor().read_to_iter(source):
-                digest.update(chunk)
-                target.write(chunk)
-    except zstandard.ZstdError as error:
-        raise ObjectCorrupt("a segment cannot be decompressed", on=segment.key, why=str(error)) from None
+    digest, size = hashlib.sha256(), 0
+    with compressed.open("rb") as source, log.open("wb") as target:
+        blocks = iter(lambda: source.read(_READ), b"")
+        for chunk in inflated(blocks, segment.log_bytes, on=segment.key, what="a segment"):
+            digest.update(chunk)
+            size += target.write(chunk)
+    if size != segment.log_bytes:
+        raise ObjectCorrupt("a segment holds less than its manifest says", on=segment.key, why=f"{size} bytes")
     if digest.hexdigest() != segment.log_sha256:
         raise ObjectCorrupt("a segment is not the log that was shipped", on=segment.key, why="its SHA-256 differs")
     compressed.unlink()

@@ -5,14 +5,14 @@ They lie under ``<shard>/runs/<run id>/steps/``, one object per attempt.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from relight.backups.manifest import Value
-from relight.errors import ObjectExists
+from relight.errors import ObjectCorrupt, ObjectExists, ObjectMissing
+from relight.reading import read_json
 from relight.site import Run
 from relight.store.base import Store
 
@@ -25,8 +25,8 @@ class StepRecord(Value):
 
     step: str
     key: str
-    started: datetime
-    ended: datetime
+    started: AwareDatetime
+    ended: AwareDatetime
     outcome: Literal["done", "failed"]
     error: str = ""
     summary: dict[str, Any] = Field(default_factory=dict)
@@ -37,9 +37,17 @@ class StepRecord(Value):
         return (self.ended - self.started).total_seconds()
 
 
-def load_records(store: Store, run: Run) -> list[StepRecord]:
-    """Every attempt of the run so far, in the order they began."""
-    found = [StepRecord.model_validate_json(store.get(o.key)) for o in store.list(f"{run.folder_key}/steps/")]
+def load_records(store: Store, run: Run, say: Callable[[str], None] = lambda _text: None) -> list[StepRecord]:
+    """Every attempt of the run so far, in the order they began. A record that cannot be read is passed over.
+
+    :param say: told of each of these.
+    """
+    found = []
+    for entry in store.list(f"{run.folder_key}/steps/"):
+        try:
+            found.append(read_json(StepRecord, store.get(entry.key), on=entry.key, what="a step's record"))
+        except (ObjectCorrupt, ObjectMissing) as error:
+            say(f"passed over: {error}")
     return sorted(found, key=lambda record: record.started)
 
 

@@ -22,16 +22,13 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("include/relight/guard/issuing.py", "_drop_old"): "records of clearances that expired months ago",
     (RENAMING, "move"): "only clearance.py may import it, see below",
     (RENAMING, "_rename"): "the same",
-    ("include/relight/run_files.py", "write_whole"): "a file of a run, under its final name at once",
-    ("include/relight/announcing/file.py", "_write_durably"): "an announcement, under its final name at once",
-    ("include/relight/backups/shipping.py", "Digests.save"): "Relight's memory of digests",
-    ("include/relight/server/mysqld.py", "write_closed_settings"): "Relight's settings, see below",
     ("include/relight/server/mysqld.py", "_remove_lock_of_dead_server"): "the lock of a socket whose process is dead",
     ("include/relight/server/scratch.py", "scratch_boot"): "a temporary folder, made there",
     ("include/relight/server/empty.py", "empty_server"): "a throw-away server's folder, made there",
     ("include/relight/server/local_copy.py", "local_copy"): "the copy that it has made",
     ("include/relight/server/local_copy.py", "remove_stale_copies"): "copies that killed attempts left, by their name",
-    ("include/relight/store/s3.py", "S3Store.fetch"): "a download, under its final name at once",
+    ("include/relight/durable.py", "written_beside"): "whatever is written, under its final name at once",
+    ("include/relight/beneath.py", "_remove"): "what an earlier attempt has left where a snapshot is unpacked",
     ("include/relight/steps/certify.py", "certify"): "an earlier certificate of the run",
     ("include/relight/steps/judge.py", "judge"): "an earlier judgement of the run",
     ("include/relight/steps/teardown.py", "_remove_streams"): "the run's split logs",
@@ -129,7 +126,7 @@ def test_only_the_guard_touches_a_server_s_data_directory() -> None:
                 assert isinstance(function.args.args[0].annotation, ast.Name)
                 assert function.args.args[0].annotation.id == "Clearance"
             else:
-                wrong = "datadir" in sources(function, call) and name != "write_closed_settings"  # see below
+                wrong = "datadir" in sources(function, call)
                 assert not wrong, f"{file}:{call.lineno}"
 
 

@@ -31,10 +31,10 @@ def split(number: int, streams: dict[str, int], ties: tuple[Tie, ...] = ()) -> C
 
 
 def test_what_a_split_found_is_what_lanes_are_made_from() -> None:
-    infos = tuple(StreamInfo(database=d, file=f"{d}.stream", bytes=b) for d, b in (("a", 1), ("b", 2)))
+    infos = tuple(StreamInfo(database=d, file=f"{d}.stream", bytes=b, file_bytes=b) for d, b in (("a", 1), ("b", 2)))
     result = SplitResult(
         number=4, file="binlog.000005", sources=(UUID,), taken=GtidSet.parse(f"{UUID}:5"), transactions=1, row_events=1,
-        log_bytes=3, streams=infos, ties=(("a", "b"),), operations=(), seconds=0.0,
+        log_bytes=3, streams=infos, ties=(("a", "b"),), operations=(), seconds=0.0, names_bytes=0,
     )  # fmt: skip
     assert content_of(result) == split(4, {"a": 1, "b": 2}, (("a", "b"),))
 

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from relight.backups.manifest import Part, SegmentManifest, SnapshotManifest
+from relight.backups.manifest import Extent, Part, SegmentManifest, SnapshotManifest
 from relight.fencing.epochs import Claim, claim, win
 from relight.forecast.timing import StepTime, Timing, keep_timing
 from relight.forecast.values import Load
@@ -35,11 +35,13 @@ def snapshot(store: Store, shard: str, *, age: float, parts: int = 1, lost_parts
         key, content = layout.part(shard, name, number), b"part" * number
         if number <= parts - lost_parts:
             store.put(key, content)
-        made.append(Part(key=key, sha256="0" * 64, size=len(content), extents=()))
+        extents = (Extent(path=f"ibdata{number}", offset=0, length=1000 * len(content)),)
+        made.append(Part(key=key, sha256="0" * 64, size=len(content), extents=extents))
     stored = sum(part.size for part in made)
     manifest = SnapshotManifest(
         id=name, shard=shard, server_uuid=SERVER, server_name=f"{shard}-b", mysql_version="9.7.4", taken_at=taken_at,
-        gtids=GtidSet.parse(f"{SERVER}:1-10"), databases=("a", "b", "c"), tables=(), files=(), directories=(),
+        gtids=GtidSet.parse(f"{SERVER}:1-10"), databases=("a", "b", "c"), tables=(), directories=(),
+        files=tuple((extent.path, extent.length) for part in made for extent in part.extents),
         parts=tuple(made), data_bytes=1000 * stored, stored_bytes=stored,
     )  # fmt: skip
     store.put(layout.snapshot_manifest(shard, name), manifest.model_dump_json().encode())
@@ -52,12 +54,13 @@ def segment(
 ) -> SegmentManifest:  # fmt: skip
     """A log of ``stored`` bytes, ``expansion`` times as large unpacked. Shipped when this is called."""
     file = f"binlog.{number:06d}"
-    key = layout.segment(shard, server, file, uuid.uuid5(uuid.NAMESPACE_OID, f"{shard} {file}").hex)
+    digest = hashlib.sha256(f"{shard} {file}".encode()).hexdigest()
+    key = layout.segment(shard, server, file, digest)
     commit = ago(commit_age)
     manifest = SegmentManifest(
         key=key, shard=shard, server_uuid=server, file=file, previous_gtids=GtidSet.parse(f"{server}:1-{10 * number}"),
         gtids=GtidSet.parse(f"{server}:{10 * number + 1}-{10 * number + 10}"), first_commit=commit, last_commit=commit,
-        transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256="0" * 64,
+        transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256=digest,
         shipped_at=datetime.now(UTC),
     )  # fmt: skip
     if not lost:

@@ -15,7 +15,7 @@ from relight.overview.card import Card, Overview
 from relight.overview.looking import look_over
 from relight.site import Site
 from relight.store import layout
-from relight.store.base import Store, StoredObject
+from relight.store.base import MOST_RECORD, Store, StoredObject
 from tests.overview import made
 from tests.overview.conftest import Place
 from tests.overview.made import DAY, HOUR
@@ -201,9 +201,9 @@ class Asked:
         self._ask(prefix)
         return self.store.list(prefix)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, most: int = MOST_RECORD) -> bytes:
         self._ask(key)
-        return self.store.get(key)
+        return self.store.get(key, most=most)
 
     def _ask(self, key: str) -> None:
         if key.startswith(self.away):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
-from relight.backups.manifest import SegmentManifest, SnapshotManifest
+from relight.backups.manifest import Extent, Part, SegmentManifest, SnapshotManifest
 from relight.gtid import GtidSet
 from relight.rehearsal.history import RehearsalRecord, keep
 from relight.sabotage import SABOTAGES
@@ -28,10 +28,15 @@ def backed_up(store: Store, shard: str, now: datetime, *, gap_at: int | None = N
 
 def _snapshot(store: Store, shard: str, taken: datetime, transactions: int) -> None:
     snapshot = layout.snapshot_id(taken, SERVER)
+    part = Part(
+        key=layout.part(shard, snapshot, 1), sha256="0" * 64, size=91,
+        extents=(Extent(path="ibdata1", offset=0, length=280 * 10**9),),
+    )  # fmt: skip
+    store.put(part.key, bytes(part.size))
     manifest = SnapshotManifest(
         id=snapshot, shard=shard, server_uuid=SERVER, server_name=f"{shard}-b", mysql_version="9.7.4", taken_at=taken,
-        gtids=GtidSet.parse(f"{SERVER}:1-{transactions}"), databases=("orders",), tables=(), files=(), directories=(),
-        parts=(), data_bytes=280 * 10**9, stored_bytes=91 * 10**9,
+        gtids=GtidSet.parse(f"{SERVER}:1-{transactions}"), databases=("orders",), tables=(), directories=(),
+        files=(("ibdata1", 280 * 10**9),), parts=(part,), data_bytes=280 * 10**9, stored_bytes=part.size,
     )  # fmt: skip
     store.put(layout.snapshot_manifest(shard, snapshot), manifest.model_dump_json().encode())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from pathlib import Path
 
 from relight.announcing.base import Endpoint, Published, published_in, refuse_to_overwrite
 from relight.announcing.settings import FileAnnounce
-from relight.errors import AnnounceFailed
+from relight.durable import write_whole
+from relight.errors import AnnounceFailed, ObjectCorrupt
+from relight.reading import read_document, read_file
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FileAnnouncer:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _alone(path):
                 refuse_to_overwrite(self.name, self._published(), endpoint)
-                _write_durably(path, text)
+                write_whole(path, text)
         except OSError as error:
             raise AnnounceFailed(
                 "the file cannot be written", on=self.name, why=error.strerror or str(error),
@@ -50,10 +51,11 @@ class FileAnnouncer:
 
     def _published(self) -> Published | None:
         try:
-            document = json.loads(self.settings.path.read_text(encoding="utf-8"))
+            content = read_file(self.settings.path, "an announcement")
+            document = read_document(content, on=str(self.settings.path), what="an announcement")
         except FileNotFoundError:
             return None
-        except ValueError:  # neither JSON nor text
+        except ObjectCorrupt:  # neither JSON nor text
             document = None
         published = published_in(document) if isinstance(document, dict) else None
         if published is None:
@@ -70,16 +72,3 @@ def _alone(path: Path) -> Iterator[None]:
     with path.with_name(f".{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _write_durably(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            # Else a power failure may leave the new name with nothing in it.
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

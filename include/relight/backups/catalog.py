@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from relight.backups.manifest import SegmentManifest, SnapshotManifest, Value
+from relight.backups.distrust import read_segment, read_snapshot
+from relight.backups.manifest import SegmentManifest, Value
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fencing.timelines import Timeline, load_timelines
 from relight.gtid import GtidSet
 from relight.planning.plan import SnapshotReference
 from relight.store import layout
-from relight.store.base import Store
+from relight.store.base import MOST_MANIFEST, Store
 from relight.store.parallel import in_parallel
 
 Entry = TypeVar("Entry", bound=Value)
@@ -64,15 +64,13 @@ def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
     unreadable: list[Unreadable] = []
 
     def load(key: str) -> CatalogSnapshot | SegmentManifest | None:
-        content = store.get(key)
         try:
+            content = store.get(key, most=MOST_MANIFEST)
             if layout.is_snapshot_manifest(key):
                 return _snapshot(key, content, sizes)
-            return SegmentManifest.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(item) for item in first["loc"])
-            unreadable.append(Unreadable(key=key, why=f"{place}: {first['msg']}" if place else first["msg"]))
+            return read_segment(content, key)
+        except (ObjectCorrupt, ObjectMissing) as error:
+            unreadable.append(Unreadable(key=key, why=error.why or error.what))
             return None
 
     keys = [key for key in sizes if layout.is_snapshot_manifest(key) or layout.segment_identity(key)]
@@ -95,7 +93,7 @@ def archived_in(catalog: Catalog) -> GtidSet:
 
 
 def _snapshot(key: str, content: bytes, sizes: Mapping[str, int]) -> CatalogSnapshot:
-    manifest = SnapshotManifest.model_validate_json(content)
+    manifest = read_snapshot(content, key)
     return CatalogSnapshot(
         reference=SnapshotReference(
             id=manifest.id, manifest_key=key, manifest_sha256=hashlib.sha256(content).hexdigest(),

@@ -6,11 +6,11 @@ Times are UTC; sizes are bytes; digests are SHA-256 of the stored (compressed) o
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from relight.backups.names import DataPath, FileName
 from relight.gtid import GtidSet
 
 
@@ -25,24 +25,31 @@ GtidField = Annotated[GtidSet, BeforeValidator(_as_gtids), PlainSerializer(str, 
 class Value(BaseModel):
     """A frozen value that is written as JSON and refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Size = Annotated[int, Field(ge=0, le=2**50)]
+"""Bytes; at most a pebibyte."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ServerUuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 class Extent(Value):
     """A run of bytes of one data file, inside a part."""
 
-    path: str
+    path: DataPath
     """Relative to the data directory."""
-    offset: int
-    length: int
+    offset: Size
+    length: Annotated[Size, Field(gt=0)]
 
 
 class Part(Value):
     """One compressed object of a snapshot: its extents, one after the other, as one zstd frame."""
 
     key: str
-    sha256: str
-    size: int
+    sha256: Sha256
+    size: Annotated[Size, Field(gt=0)]
     extents: tuple[Extent, ...]
 
 
@@ -63,7 +70,7 @@ class Table(Value):
     database: str
     name: str
     engine: str
-    rows: int
+    rows: Count
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
@@ -159,10 +166,10 @@ class SnapshotManifest(Value):
     id: str
     """``20261122T190211Z-1a2b3c4d``: when it was taken and the first digits of the server's UUID."""
     shard: str
-    server_uuid: str
+    server_uuid: ServerUuid
     server_name: str
     mysql_version: str
-    taken_at: datetime
+    taken_at: AwareDatetime
     gtids: GtidField
     """Exactly the transactions the copy holds."""
     databases: tuple[str, ...]
@@ -171,19 +178,19 @@ class SnapshotManifest(Value):
     events: tuple[Event, ...] = ()
     definitions: tuple[Definition, ...] = ()
     """Of everything but tables, whose definitions stand with them; empty in what an older version took."""
-    files: tuple[tuple[str, int], ...]
+    files: tuple[tuple[DataPath, Size], ...]
     """Every data file and its size, empty ones included."""
-    directories: tuple[str, ...]
+    directories: tuple[DataPath, ...]
     parts: tuple[Part, ...]
-    data_bytes: int
-    stored_bytes: int
+    data_bytes: Size
+    stored_bytes: Size
     surroundings: Surroundings | None = None
     """The source's; the copied server's where the source did not answer. None in what an older version took."""
     left_out: LeftOut | None = None
     """Of the source's log, where a replica was copied, which got nothing else."""
     behind: GtidField | None = None
     """What the source had when the copy was taken and the copy has not. None where nobody knows."""
-    as_of: datetime | None = None
+    as_of: AwareDatetime | None = None
     """Where something is ``behind``: the commit time up to which the copy goes, as far as the replica says."""
     notes: tuple[str, ...] = ()
     """What an operator should know about this backup; empty when all is as it should be."""
@@ -199,7 +206,7 @@ class SegmentSurvey(Value):
     ``problem`` says, where that is so, why no replay can carry it; nothing else is known then.
     """
 
-    bytes: dict[str, int] = Field(default_factory=dict)
+    bytes: dict[str, Size] = Field(default_factory=dict)
     """Per database, what is to be replayed."""
     ties: tuple[Tie, ...] = ()
     xa: tuple[tuple[str, bool], ...] = ()
@@ -220,24 +227,24 @@ class SegmentManifest(Value):
     key: str
     """The compressed log itself."""
     shard: str
-    server_uuid: str
-    file: str
+    server_uuid: ServerUuid
+    file: FileName
     """The file's name on the server; names repeat after a failover, so never an identity by itself."""
     previous_gtids: GtidField
     """What the server had executed before this file."""
     gtids: GtidField
     """What this file holds."""
-    first_commit: datetime | None
+    first_commit: AwareDatetime | None
     """Commit time of the first transaction, None where there is none."""
-    last_commit: datetime | None
+    last_commit: AwareDatetime | None
     """Latest commit time of any transaction in the file."""
-    transactions: int
-    log_bytes: int
-    stored_bytes: int
-    sha256: str
-    log_sha256: str
+    transactions: Count
+    log_bytes: Size
+    stored_bytes: Size
+    sha256: Sha256
+    log_sha256: Sha256
     """SHA-256 of the log before compression."""
-    shipped_at: datetime
+    shipped_at: AwareDatetime
     survey: SegmentSurvey | None = None
     """None for what was shipped by a version that took none."""
     surroundings: Surroundings | None = None

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import zstandard
+from pydantic import RootModel
 
-from relight.backups.manifest import LeftOut, SegmentManifest, SegmentSurvey, Surroundings
+from relight.backups.distrust import read_segment
+from relight.backups.inflating import inflated
+from relight.backups.manifest import LeftOut, SegmentManifest, SegmentSurvey, Sha256, Surroundings
 from relight.binlog.transactions import summarize
+from relight.durable import write_whole
 from relight.errors import ObjectCorrupt, ObjectExists
 from relight.gtid import GtidSet
+from relight.reading import read_json_file
 from relight.store import layout
-from relight.store.base import Store
+from relight.store.base import MOST_MANIFEST, Store, again_if_damaged
 
 _LEVEL = 3
 _READ = 4 * 2**20
@@ -45,6 +49,10 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Known(RootModel[dict[str, Sha256]]):
+    """By what a file is known: its digest."""
+
+
 class Digests:
     """SHA-256 of closed log files, remembered in a file, so that each is read for it only once.
 
@@ -54,8 +62,8 @@ class Digests:
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         try:
-            self._known: dict[str, str] = json.loads(memory.read_text(encoding="ascii"))
-        except (OSError, ValueError):
+            self._known = dict(read_json_file(_Known, memory, "the digests of log files").root)
+        except (OSError, ObjectCorrupt):
             self._known = {}  # it only saves work: without it every file is read once more
         self._used: dict[str, str] = {}
 
@@ -70,10 +78,7 @@ class Digests:
 
     def save(self) -> None:
         """Remember the digests asked for, and forget all others."""
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._memory.with_suffix(".new")
-        temporary.write_text(json.dumps(self._used), encoding="ascii")
-        temporary.replace(self._memory)
+        write_whole(self._memory, _Known(self._used).model_dump_json())
 
 
 def ship(
@@ -105,7 +110,7 @@ def ship(
     try:
         store.put(manifest_key, manifest.model_dump_json().encode())
     except ObjectExists:
-        return _same(SegmentManifest.model_validate_json(store.get(manifest_key)), manifest)
+        return _same(read_segment(store.get(manifest_key, most=MOST_MANIFEST), manifest_key), manifest)
     return manifest
 
 
@@ -116,20 +121,25 @@ def _upload(store: Store, key: str, path: Path, digest: str, moved: Callable[[in
             with compressor.stream_reader(log, size=path.stat().st_size, read_size=_READ) as compressed:
                 return store.put_stream(key, cast("io.BufferedReader", compressed))
         except ObjectExists:
-            return _found(store, key, digest)
+            return again_if_damaged(lambda: _found(store, key, digest, path.stat().st_size))
 
 
-def _found(store: Store, key: str, digest: str) -> tuple[int, str]:
+def _found(store: Store, key: str, digest: str, log_bytes: int) -> tuple[int, str]:
     """Size and SHA-256 of an object that another attempt uploaded, once its content has been verified."""
     size, stored, log = 0, hashlib.sha256(), hashlib.sha256()
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    try:
+
+    def told() -> Iterator[bytes]:
+        nonlocal size
         for block in store.stream(key, size=None, sha256=None):
             size += len(block)
             stored.update(block)
-            log.update(decompressor.decompress(block))
-    except zstandard.ZstdError as error:
-        raise _foreign(key, str(error)) from None
+            yield block
+
+    try:
+        for block in inflated(told(), log_bytes, on=key, what="a segment"):
+            log.update(block)
+    except ObjectCorrupt as error:
+        raise _foreign(key, error.why or error.what) from None
     if log.hexdigest() != digest:
         raise _foreign(key, "it is not this log file")
     return size, stored.hexdigest()

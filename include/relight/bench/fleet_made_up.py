@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from relight.backups.manifest import SnapshotManifest, Value
+from relight.backups.manifest import Extent, Part, SnapshotManifest, Value
 from relight.fleet import Fleet, Limits, Server, Shard, StoreSettings
 from relight.gtid import GtidSet
 from relight.store import layout
@@ -67,10 +67,14 @@ def keep_manifests(store: Store, shards: Sequence[MadeUp], *, databases: int) ->
 def _keep_manifest(store: Store, one: MadeUp, databases: int) -> None:
     taken, uuid = datetime(2026, 11, 22, tzinfo=UTC), "3e11fa47-71ca-11e1-9e33-c80aa9429562"
     name = layout.snapshot_id(taken, uuid)
+    part = Part(
+        key=layout.part(one.shard, name, 1), sha256="0" * 64, size=max(one.bytes // 3, 1),
+        extents=(Extent(path="ibdata1", offset=0, length=one.bytes),),
+    )  # fmt: skip
     manifest = SnapshotManifest(
         id=name, shard=one.shard, server_uuid=uuid, server_name=f"{one.shard}-a", mysql_version="9.7.4", taken_at=taken,
-        gtids=GtidSet(), databases=tuple(f"db{n}" for n in range(databases)), tables=(), files=(), directories=(),
-        parts=(), data_bytes=one.bytes, stored_bytes=one.bytes // 3,
+        gtids=GtidSet(), databases=tuple(f"db{n}" for n in range(databases)), tables=(), directories=(),
+        files=(("ibdata1", one.bytes),), parts=(part,), data_bytes=one.bytes, stored_bytes=part.size,
     )  # fmt: skip
     store.put(layout.snapshot_manifest(one.shard, name), manifest.model_dump_json().encode("utf-8"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
-from relight.fencing.epochs import Epoch, give_up, load_epochs
+from relight.errors import ClaimRefused, ObjectCorrupt
+from relight.fencing.epochs import Epoch, give_up, known_epochs
 from relight.planning.unreachable import text_of
+from relight.site import Site
 from relight.steps.fence_check import FenceCheck, check_fence
 
 app = typer.Typer(help="Who may open a shard's server, and who did.", no_args_is_help=True)
@@ -28,10 +31,22 @@ ShardArgument = Annotated[str, typer.Argument(help="The shard.")]
 def show(shard: ShardArgument, fleet: FleetOption = None, as_json: JsonOption = False) -> None:
     """Show every epoch of a shard: who claimed it, when, why, and what became of it."""
     with readable_errors(), open_site(fleet) as site:
-        epochs = load_epochs(site.store, site.fleet.shard(shard).name)
+        epochs, wrong = known_epochs(site.store, site.fleet.shard(shard).name)
     if as_json:
         print("[" + ",\n ".join(one.model_dump_json() for one in epochs) + "]")
-        return
+    else:
+        _show(epochs)
+    with readable_errors():
+        for error in wrong:  # of others, the last is raised
+            print(f"relight: {error}", file=sys.stderr)
+        if wrong:
+            raise ClaimRefused(
+                "who has the shard is not known", on=shard, why=f"{len(wrong)} epochs cannot be read",
+                hint="nobody can open the shard until they can: restore these objects from a copy",
+            )  # fmt: skip
+
+
+def _show(epochs: list[Epoch]) -> None:
     table = Table("epoch", "claimed", "by", "for run", "server", "why", "outcome", box=None)
     for one in epochs:
         claim = one.claim
@@ -56,12 +71,27 @@ def check(
     """Close the shard's source, on this machine, if it was promoted and the shard has moved on since."""
     with readable_errors(), open_site(fleet) as site:
         names = [site.fleet.shard(shard).name] if shard else [one.name for one in site.fleet.shards]
-        found = [check_fence(site, name) for name in names]
+        found, wrong = _checked(site, names)
     if as_json:
         print("[" + ",\n ".join(one.model_dump_json() for one in found) + "]")
-        return
-    for one in found:
-        print(_told(one))
+    else:
+        for one in found:
+            print(_told(one))
+    with readable_errors():
+        if wrong:
+            raise wrong[0]
+
+
+def _checked(site: Site, names: list[str]) -> tuple[list[FenceCheck], list[ObjectCorrupt]]:
+    """One shard whose objects cannot be read keeps no other from being checked."""
+    found, wrong = list[FenceCheck](), list[ObjectCorrupt]()
+    for name in names:
+        try:
+            found.append(check_fence(site, name))
+        except ObjectCorrupt as error:
+            wrong.append(error)
+            print(f"relight: {name}: {error}", file=sys.stderr)
+    return found, wrong
 
 
 def _told(one: FenceCheck) -> str:

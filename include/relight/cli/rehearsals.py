@@ -90,6 +90,8 @@ def rehearsals(
         f"proved within {within_days:g} days: {covered.proved} of {covered.shards} shards "
         f"({100 * covered.share:.0f} %); {covered.rehearsable} have a scratch server; next: {following or 'none'}"
     )
+    for key in (key for one in histories for key in one.unreadable):
+        show(f"cannot be read, and proves nothing: {key}", soft_wrap=True)
 
 
 def _sabotages(site: Site, shard: str, choice: Choice) -> tuple[Sabotage, ...]:

@@ -17,9 +17,12 @@ import re
 from datetime import UTC, datetime
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from relight.backups.manifest import GtidField, Value
-from relight.errors import ClaimRefused, ObjectExists, ObjectMissing
+from relight.errors import ClaimRefused, ObjectCorrupt, ObjectExists, ObjectMissing
 from relight.gtid import GtidSet
+from relight.reading import read_json
 from relight.store.base import Store
 
 _CLAIM = re.compile(r"/fence/(\d{6})\.claim\.json$")
@@ -39,7 +42,7 @@ class Claim(Value):
     """Where it was claimed."""
     who: str
     why: str
-    at: datetime
+    at: AwareDatetime
 
 
 class Outcome(Value):
@@ -62,7 +65,7 @@ class Outcome(Value):
     """The epoch in whose timeline these transactions lie; 0 is the one before the first epoch. None: not said."""
     who: str
     why: str
-    at: datetime
+    at: AwareDatetime
 
 
 class Epoch(Value):
@@ -78,9 +81,24 @@ class Epoch(Value):
 
 
 def load_epochs(store: Store, shard: str, *, last: int = 0) -> list[Epoch]:
-    """All epochs of a shard, oldest first; only the ``last`` so many, if any."""
+    """All epochs of a shard, oldest first; only the ``last`` so many, if any.
+
+    :raises ObjectCorrupt: a claim or an outcome cannot be read. Who has the shard is not known then: not nobody.
+    """
     keys = [entry.key for entry in store.list(_folder(shard)) if _CLAIM.search(entry.key)]
     return [_load(store, key) for key in keys[-last if last else 0 :]]
+
+
+def known_epochs(store: Store, shard: str) -> tuple[list[Epoch], list[ObjectCorrupt]]:
+    """All that can be read, oldest first, and what is wrong with the others: to be shown, not to decide on."""
+    found, wrong = list[Epoch](), list[ObjectCorrupt]()
+    for entry in store.list(_folder(shard)):
+        if _CLAIM.search(entry.key):
+            try:
+                found.append(_load(store, entry.key))
+            except ObjectCorrupt as error:
+                wrong.append(error)
+    return found, wrong
 
 
 def newest(store: Store, shard: str) -> Epoch | None:
@@ -105,7 +123,7 @@ def claim(store: Store, wanted: Claim) -> Claim:
     try:
         store.put(_claim_key(made), made.model_dump_json(indent=1).encode("utf-8"))
     except ObjectExists:
-        there = Claim.model_validate_json(store.get(_claim_key(made)))
+        there = _claim(store, _claim_key(made))
         if there.run_id != made.run_id:
             raise _taken(there) from None
         return there  # an earlier attempt of this run, whose answer was lost
@@ -141,7 +159,7 @@ def win(
 def give_up(store: Store, shard: str, epoch: int, *, who: str, why: str) -> Outcome:
     """Decide that nothing is opened under a claim. :raises ClaimRefused: there is no such claim, or it was opened."""
     try:
-        claimed = Claim.model_validate_json(store.get(f"{_folder(shard)}{epoch:06d}.claim.json"))
+        claimed = _claim(store, f"{_folder(shard)}{epoch:06d}.claim.json")
     except ObjectMissing:
         raise ClaimRefused("there is no such claim", on=f"{shard}, epoch {epoch}") from None
     decided = _decide(store, Outcome(
@@ -162,17 +180,31 @@ def _decide(store: Store, wanted: Outcome) -> Outcome:
     try:
         store.put(key, wanted.model_dump_json(indent=1).encode("utf-8"))
     except ObjectExists:
-        return Outcome.model_validate_json(store.get(key))
+        return _outcome(store, key)
     return wanted
 
 
 def _load(store: Store, key: str) -> Epoch:
-    claimed = Claim.model_validate_json(store.get(key))
+    claimed = _claim(store, key)
     try:
-        outcome = Outcome.model_validate_json(store.get(key.replace(".claim.json", ".outcome.json")))
+        outcome = _outcome(store, key.replace(".claim.json", ".outcome.json"))
     except ObjectMissing:
         return Epoch(claim=claimed)
     return Epoch(claim=claimed, outcome=outcome)
+
+
+def _claim(store: Store, key: str) -> Claim:
+    found = read_json(Claim, store.get(key), on=key, what="a claim")
+    if _claim_key(found) != key:
+        raise ObjectCorrupt("a claim cannot be believed", on=key, why=f"it is for {found.shard}, epoch {found.epoch}")
+    return found
+
+
+def _outcome(store: Store, key: str) -> Outcome:
+    found = read_json(Outcome, store.get(key), on=key, what="an outcome")
+    if f"{_folder(found.shard)}{found.epoch:06d}.outcome.json" != key:
+        raise ObjectCorrupt("an outcome cannot be believed", on=key, why=f"it is for {found.shard}, {found.epoch}")
+    return found
 
 
 def _folder(shard: str) -> str:

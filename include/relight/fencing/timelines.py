@@ -16,6 +16,7 @@ from relight.backups.manifest import GtidField, Value
 from relight.certificate.document import SignedCertificate
 from relight.fencing.epochs import Epoch, Outcome, load_epochs
 from relight.gtid import Gtid, GtidSet
+from relight.reading import read_json
 from relight.store.base import Store
 
 ORIGIN = 0
@@ -87,4 +88,6 @@ def _timeline(store: Store, epoch: Epoch, outcome: Outcome, before: int) -> Time
 def _certified(store: Store, outcome: Outcome) -> GtidSet | None:
     """What an older version opened the server with, from the certificate that it had to have."""
     keys = [one.key for one in store.list(f"{outcome.shard}/runs/{outcome.run_id}/certificates/")]
-    return SignedCertificate.model_validate_json(store.get(keys[-1])).certificate.gtids if keys else None
+    if not keys:
+        return None
+    return read_json(SignedCertificate, store.get(keys[-1]), on=keys[-1], what="a certificate").certificate.gtids

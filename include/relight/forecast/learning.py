@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from pydantic import ValidationError
-
 from relight.backups.manifest import Value
-from relight.errors import ObjectMissing
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.forecast.timing import Timing
 from relight.forecast.work import ASSUMED, FORESEEN, WORK, Curve
+from relight.reading import read_json
 from relight.store import layout
 from relight.store.base import Store
 from relight.store.parallel import in_parallel
@@ -68,8 +67,8 @@ def learn(store: Store, *, parallel: int = 8) -> Speeds:
 
     def load(key: str) -> Timing | None:
         try:
-            return Timing.model_validate_json(store.get(key))
-        except (ValidationError, ObjectMissing):
+            return read_json(Timing, store.get(key), on=key, what="a timing")
+        except (ObjectCorrupt, ObjectMissing):
             return None
 
     found = in_parallel(load, keys, parallel)

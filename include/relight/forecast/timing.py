@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
 
 from relight.backups.manifest import Value
 from relight.errors import ObjectExists
@@ -24,7 +26,7 @@ class StepTime(Value):
     """One step: seconds from its first beginning to its last end, however many tasks it was cut into."""
 
     step: str
-    seconds: float
+    seconds: Annotated[float, Field(ge=0)]
     tasks: int
 
 
@@ -34,7 +36,7 @@ class Timing(Value):
     version: Literal[1] = 1
     run_id: str
     mode: Literal["promote", "rehearse"]
-    ended: datetime
+    ended: AwareDatetime
     load: Load
     """What it had to move, and on which machine: in a rehearsal that is the scratch server's."""
     tables: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import Count, Size, Value
 
 
 class Load(Value):
@@ -13,16 +13,16 @@ class Load(Value):
     host: str
     hardware: str
     network: str
-    stored_bytes: int
+    stored_bytes: Size
     """The snapshot as it lies in the store."""
-    data_bytes: int
+    data_bytes: Size
     """The snapshot unpacked."""
-    log_bytes: int
+    log_bytes: Size
     """The logs that are replayed on top of it."""
-    segments: int
-    databases: int
-    replicas: int
-    replicas_first: int = 0
+    segments: Count
+    databases: Count
+    replicas: Count
+    replicas_first: Count = 0
     """So many of the replicas are there before the shard is opened."""
 
 

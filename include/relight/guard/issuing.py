@@ -17,8 +17,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
+from relight.durable import write_out
 from relight.errors import GuardRefused
-from relight.guard.renaming import write_out
 from relight.server.identity import server_uuid
 
 CLEARANCE_SECONDS = 30

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relight.errors import GuardRefused
+from relight.errors import GuardRefused, ObjectCorrupt
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard import directory, locks, logs, processes, sockets
@@ -117,7 +117,7 @@ def facts_of(datadir: Path) -> Facts:
 def _mark(datadir: Path) -> Mark | None:
     try:
         return read_mark(datadir)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ObjectCorrupt):
         return None  # it only tells where the directory comes from
 
 

@@ -7,6 +7,8 @@ import errno
 import os
 from pathlib import Path
 
+from relight.durable import write_out
+
 _NO_REPLACE = 1
 _HERE = -100
 _CANNOT = (errno.ENOSYS, errno.EINVAL)
@@ -40,12 +42,3 @@ def _rename(old: Path, new: Path) -> int:
         return errno.ENOSYS
     failed: int = library.renameat2(_HERE, os.fsencode(old), _HERE, os.fsencode(new), ctypes.c_uint(_NO_REPLACE))
     return ctypes.get_errno() if failed else 0
-
-
-def write_out(folder: Path) -> None:
-    """Make the names in a folder survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
+from relight.backups.distrust import read_snapshot
 from relight.backups.manifest import SnapshotManifest
-from relight.errors import ObjectMissing
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds
 from relight.forecast.order import soonest_end
 from relight.forecast.values import Load
 from relight.store import layout
-from relight.store.base import Store, StoredObject
+from relight.store.base import MOST_MANIFEST, Store, StoredObject
 from relight.store.parallel import in_parallel
+
+_MOST_TRIED = 5
+"""So many full backups are looked at, newest first, until one can be read."""
 
 
 def loads(store: Store, shards: Sequence[Shard], *, parallel: int) -> list[Load]:
@@ -34,8 +36,9 @@ def in_turn(shards: Sequence[Load], speeds: Speeds) -> list[str]:
 
 def _load(store: Store, shard: Shard) -> Load:
     manifests = [o for o in store.list(layout.snapshots(shard.name)) if layout.is_snapshot_manifest(o.key)]
-    newest = _read(store, manifests[-1].key) if manifests else None
-    logs = _logs_after(store, shard.name, manifests[-1]) if newest else []
+    found = ((entry, _read(store, entry.key)) for entry in manifests[: -_MOST_TRIED - 1 : -1])
+    entry, newest = next((one for one in found if one[1] is not None), (None, None))
+    logs = _logs_after(store, shard.name, entry) if entry else []
     return Load(
         shard=shard.name, tier=shard.tier, host=shard.source.host, hardware=shard.source.hardware,
         network=shard.source.network, stored_bytes=newest.stored_bytes if newest else 0,
@@ -53,6 +56,6 @@ def _logs_after(store: Store, shard: str, manifest: StoredObject) -> list[Stored
 
 def _read(store: Store, key: str) -> SnapshotManifest | None:
     try:
-        return SnapshotManifest.model_validate_json(store.get(key))
-    except (ObjectMissing, ValidationError):
+        return read_snapshot(store.get(key, most=MOST_MANIFEST), key)
+    except (ObjectMissing, ObjectCorrupt):
         return None

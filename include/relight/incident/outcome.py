@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from relight.backups.manifest import Value
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.incident.conducting import State
 from relight.incident.naming import run_id
 from relight.planning.target import Target
+from relight.reading import read_json
 from relight.site import Run
 from relight.store import layout
 from relight.store.base import Store
@@ -25,7 +27,7 @@ class RunReport(BaseModel):
 
     problems: tuple[str, ...]
     seconds: float
-    reaches: datetime | None
+    reaches: AwareDatetime | None
     data_loss_window_s: float | None
 
 
@@ -118,8 +120,14 @@ def keep(store: Store, report: IncidentReport) -> str:
 
 
 def _newest_report(store: Store, run: Run) -> RunReport | None:
+    """The newest that can be read: what Airflow says of the run counts more."""
     keys = [o.key for o in store.list(f"{run.folder_key}/report-") if o.key.endswith(".json")]
-    return RunReport.model_validate_json(store.get(keys[-1])) if keys else None
+    for key in reversed(keys):
+        try:
+            return read_json(RunReport, store.get(key), on=key, what="a report")
+        except (ObjectCorrupt, ObjectMissing):
+            continue
+    return None
 
 
 def _line(one: ShardOutcome) -> str:

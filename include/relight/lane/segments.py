@@ -11,9 +11,7 @@ import numpy as np
 from relight.backups.manifest import Surroundings
 from relight.binlog import kernels as k
 from relight.binlog.scan import Transactions
-from relight.run_files import SplitResult
-
-NAMES = "transactions.npy"
+from relight.run_files import NAMES, SplitResult
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,11 @@ def name_of(stream: str, number: int, file: str, begin: int) -> str:
     return f"{stream}:{number}" if stream else f"{file}:{begin}"
 
 
-def save_names(folder: Path, transactions: Transactions) -> None:
-    """Keep what :class:`TransactionNames` needs."""
+def save_names(folder: Path, transactions: Transactions) -> int:
+    """Keep what :class:`TransactionNames` needs; gives the bytes of the file."""
     columns = [transactions.stream, transactions.table[:, k.T_NUMBER], transactions.begins]
     np.save(folder / NAMES, np.stack(columns, axis=1))
+    return (folder / NAMES).stat().st_size
 
 
 def lane_segment(folder: Path, split: SplitResult, databases: Sequence[str]) -> LaneSegment:

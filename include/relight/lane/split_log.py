@@ -54,14 +54,15 @@ def _split(
     splitter = Splitter(log, streams, name)
     splitter.split(transactions, chosen)
     streams.close()
-    save_names(folder, transactions)
+    names_bytes = save_names(folder, transactions)
     return SplitResult(
         number=number, file=log.path.name, sources=transactions.streams, taken=transactions.gtids(chosen),
         transactions=int(chosen.sum()), row_events=splitter.row_events, log_bytes=log.size,
         streams=tuple(
-            StreamInfo(database=d, file=w.path.name, bytes=w.bytes) for d, w in streams.writers.items()
+            StreamInfo(database=database, file=one.path.name, bytes=one.bytes, file_bytes=one.written)
+            for database, one in streams.writers.items()
         ),
         ties=tuple(sorted(splitter.books.ties, key=str)), operations=splitter.journal.operations(),
         silent_cascades=tuple(sorted(splitter.books.silent_cascades)), cut_at=cut_at, seconds=0,
-        numbered=tuple(sorted(splitter.books.numbered)),
+        numbered=tuple(sorted(splitter.books.numbered)), names_bytes=names_bytes,
     )  # fmt: skip

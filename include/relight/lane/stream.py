@@ -134,6 +134,8 @@ class StreamWriter:
     def __init__(self, path: Path, format_description: bytes) -> None:
         self.path = path
         self.bytes = 0
+        self.written = 0
+        """Bytes of the file so far."""
         self.pending = 0
         self._parts: list[bytes] = []
         self._slots: set[int] = set()
@@ -177,6 +179,7 @@ class StreamWriter:
         """Write what was kept back."""
         with self.path.open("ab") as stream:
             stream.writelines(self._parts)
+        self.written += self.pending
         self._parts.clear()
         self.pending = 0
 

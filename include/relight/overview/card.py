@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
+
+from pydantic import AwareDatetime
 
 from relight.backups.manifest import Value
 from relight.forecast.values import Span
@@ -21,7 +22,7 @@ class Card(Value):
     ``unknown``: it could not be looked at."""
     snapshot: str = ""
     """The newest full backup; empty where there is none."""
-    snapshot_at: datetime | None = None
+    snapshot_at: AwareDatetime | None = None
     stored_bytes: int = 0
     data_bytes: int = 0
     databases: int = 0
@@ -30,11 +31,11 @@ class Card(Value):
     log_bytes: int = 0
     """What is to be replayed on top of the newest full backup: an estimate, see :mod:`relight.overview.holdings`."""
     segments: int = 0
-    last_commit: datetime | None = None
+    last_commit: AwareDatetime | None = None
     """The newest commit that the store holds: what came after it would be lost."""
-    shipped_at: datetime | None = None
+    shipped_at: AwareDatetime | None = None
     """When the newest log was shipped."""
-    proved_at: datetime | None = None
+    proved_at: AwareDatetime | None = None
     """When it was last proved by a rehearsal."""
     proof_seconds: float | None = None
     """How long that restore took."""
@@ -55,7 +56,7 @@ class Card(Value):
     warnings: tuple[str, ...] = ()
     """What needs attention, in words, the worst first; the command that helps stands in it."""
 
-    def data_loss_seconds(self, now: datetime) -> float | None:
+    def data_loss_seconds(self, now: AwareDatetime) -> float | None:
         """What would be lost at most: the age of the newest commit in the store. None if there is nothing. A shard
         that takes no writes has nothing newer, and loses nothing."""
         return None if self.last_commit is None else max(0.0, (now - self.last_commit).total_seconds())
@@ -66,7 +67,7 @@ class Overview(Value):
 
     version: Literal[1] = 1
     fleet: str
-    at: datetime
+    at: AwareDatetime
     seconds: float
     """How long it took to look."""
     cards: tuple[Card, ...]

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from pydantic import ValidationError
-
-from relight.backups.manifest import SegmentManifest, SnapshotManifest, Value
-from relight.errors import ObjectMissing
+from relight.backups.distrust import read_segment, read_snapshot
+from relight.backups.manifest import SegmentManifest, Value
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fencing.timelines import Timeline
 from relight.gtid import GtidSet
 from relight.overview.card import Card, Health
 from relight.store import layout
-from relight.store.base import Store, StoredObject
+from relight.store.base import MOST_MANIFEST, Store, StoredObject
 
 _MOST_TRIED = 5
 """So many full backups are looked at, newest first, until one is usable."""
@@ -82,8 +81,8 @@ def _read_snapshot(
         return card.model_copy(update={field: getattr(before, field) for field in kept})
     key = layout.snapshot_manifest(card.shard, name)
     try:
-        manifest = SnapshotManifest.model_validate_json(store.get(key))
-    except ValidationError:
+        manifest = read_snapshot(store.get(key, most=MOST_MANIFEST), key)
+    except (ObjectCorrupt, ObjectMissing):
         concerns.append(Concern(health="warning", text=f"the manifest of the full backup {name} cannot be read: {key}"))
         return None
     if not _is_of(present, manifest.gtids):
@@ -161,8 +160,8 @@ def _readable(
 ) -> Iterator[SegmentManifest]:  # fmt: skip
     for entry in entries:
         try:
-            yield SegmentManifest.model_validate_json(store.get(entry.key))
-        except (ValidationError, ObjectMissing):
+            yield read_segment(store.get(entry.key, most=MOST_MANIFEST), entry.key)
+        except (ObjectCorrupt, ObjectMissing):
             concerns.append(Concern(health="bad", text=f"the manifest of the newest log cannot be read: {entry.key}"))
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import zstandard
-from pydantic import ValidationError
 
-from relight.errors import ObjectMissing
+from relight.backups.inflating import inflated
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.overview.card import Overview
+from relight.reading import read_json
 from relight.store import layout
 from relight.store.base import Store
 
@@ -21,6 +22,7 @@ DAYS_BACK = 7
 """The newest overview is looked for so far back."""
 _LEVEL = 6
 _MOST_BYTES = 256 * 2**20
+_WHAT = "an overview"
 
 
 def keep(store: Store, overview: Overview) -> str:
@@ -61,7 +63,7 @@ def _keys(store: Store, day: datetime) -> list[str]:
 
 def _read(store: Store, key: str) -> Overview | None:
     try:
-        content = zstandard.ZstdDecompressor().decompress(store.get(key), max_output_size=_MOST_BYTES)
-        return Overview.model_validate_json(content)
-    except (ValidationError, zstandard.ZstdError, ObjectMissing):
+        content = b"".join(inflated([store.get(key)], _MOST_BYTES, on=key, what=_WHAT))
+        return read_json(Overview, content, on=key, what=_WHAT)
+    except (ObjectCorrupt, ObjectMissing):
         return None

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from relight.errors import StoreDenied, StoreError, StoreUnavailable
 from relight.fencing.timelines import Timeline, present_timeline
 from relight.fleet import Shard
@@ -61,10 +59,10 @@ def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: 
         try:
             card, found = at(card)
             concerns.extend(found)
-        except (StoreError, ValidationError) as error:
+        except StoreError as error:
             _raise_if_away(store, error)
             unseen.add(part)
-            concerns.append(Concern(health="unknown", text=f"its {part} cannot be looked at: {_short(error)}"))
+            concerns.append(Concern(health="unknown", text=f"its {part} cannot be looked at: {error}"))
 
     present: Timeline | None = None
 
@@ -97,16 +95,10 @@ def _foreseen(card: Card, shard: Shard, speeds: Speeds, replicas_first: int) -> 
     })  # fmt: skip
 
 
-def _raise_if_away(store: Store, error: StoreError | ValidationError) -> None:
+def _raise_if_away(store: Store, error: StoreError) -> None:
     """Whether it is only this shard, or the store: then there is nothing to show."""
     if isinstance(error, (StoreUnavailable, StoreDenied)):
         next(iter(store.list(layout.TIMINGS)), None)
-
-
-def _short(error: StoreError | ValidationError) -> str:
-    if isinstance(error, StoreError):
-        return str(error)
-    return f"{error.title} cannot be read: {error.errors()[0]['msg']}"
 
 
 def _rehearsed(store: Store, card: Card) -> Card:

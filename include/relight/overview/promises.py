@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from relight.backups.manifest import Value
 from relight.errors import ObjectCorrupt, ObjectExists, ObjectMissing
 from relight.forecast.estimate import estimate, total
@@ -22,6 +20,7 @@ from relight.forecast.values import Forecast, Span
 from relight.forecast.words import duration
 from relight.forecast.work import BESIDE, BETWEEN, IN_ORDER
 from relight.planning.plan import load_plan, load_snapshot_manifest
+from relight.reading import read_json
 from relight.site import Run, Site
 from relight.store.base import Store
 
@@ -71,15 +70,15 @@ def watch(site: Site, run: Run, step: str, began: datetime, now: datetime) -> Mi
 def foresee(site: Site, run: Run) -> Forecast:
     """The forecast of a run, made from its plan when it is asked for first.
 
-    :raises ObjectMissing: the run has no plan yet. ObjectCorrupt: the forecast cannot be read.
+    One that cannot be read is made again each time: the plan is there, and says the same.
+
+    :raises ObjectMissing: the run has no plan yet.
     """
     key = run.forecast_key
     try:
-        return Forecast.model_validate_json(site.store.get(key))
-    except ObjectMissing:
+        return read_json(Forecast, site.store.get(key), on=key, what="a forecast")
+    except (ObjectMissing, ObjectCorrupt):
         made = _forecast(site, run)
-    except ValidationError as error:
-        raise ObjectCorrupt("a forecast cannot be read", on=key, why=error.errors()[0]["msg"]) from None
     try:
         site.store.put(key, made.model_dump_json().encode("utf-8"))
     except ObjectExists:

@@ -11,6 +11,7 @@ from itertools import islice
 from relight.errors import StatementFailed
 from relight.lane.lane_progress import DATABASE
 from relight.lane.stream import StreamReader
+from relight.reading import read_json
 from relight.rehearsal.rows import MOST_ROWS, LastRow, Transaction, written_tables
 from relight.rehearsal.scene import Attempt, Scene
 from relight.rehearsal.single_rows import change_value, drop_row, swap_values
@@ -46,7 +47,7 @@ def done_before(session: Session, sabotage: Sabotage) -> Damage | None:
     if statement:
         with contextlib.suppress(StatementFailed):  # it was carried out before
             session.run(statement)
-    return Damage.model_validate_json(damage)
+    return read_json(Damage, str(damage), on=_RECORD, what="a record of sabotage")
 
 
 def damage_database(session: Session, claim: Claim, sabotage: Sabotage, draw: random.Random) -> Damage | None:

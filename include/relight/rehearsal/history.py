@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from relight.backups.manifest import Value
-from relight.errors import FleetError
+from relight.errors import FleetError, ObjectCorrupt, ObjectMissing
 from relight.fleet import Fleet
+from relight.reading import read_json
 from relight.run_files import Verdict
 from relight.sabotage import SABOTAGES, Sabotage
 from relight.store import layout
@@ -28,15 +31,15 @@ class RehearsalRecord(Value):
     shard: str
     run_id: str
     target: str
-    began: datetime
-    ended: datetime
+    began: AwareDatetime
+    ended: AwareDatetime
     outcome: Literal["done", "failed"]
     problem: str = ""
     """Why it failed."""
     certificate: str = ""
     """Its key in the store; empty where nothing was proved."""
     verdict: Verdict | None = None
-    reaches: datetime | None = None
+    reaches: AwareDatetime | None = None
     """The point in time that was restored."""
     data_loss_window_s: float | None = None
     tables: int = 0
@@ -62,6 +65,8 @@ class ShardHistory(Value):
     rehearsable: bool
     """Whether it has a scratch server."""
     rehearsals: tuple[RehearsalRecord, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    """Keys of records that cannot be read, or are another shard's; they prove nothing."""
 
     @property
     def proof(self) -> RehearsalRecord | None:
@@ -99,24 +104,46 @@ def load_history(store: Store, fleet: Fleet, shards: Iterable[str] | None = None
     wanted = set(shards) if shards is not None else {shard.name for shard in fleet.shards}
 
     def load(name: str) -> ShardHistory:
-        keys = [entry.key for entry in store.list(layout.rehearsals(name))]
-        found = (RehearsalRecord.model_validate_json(store.get(key)) for key in keys[: -_MOST_READ - 1 : -1])
+        wrong: list[ObjectCorrupt] = []
+        found = tuple(_last_of_each_run(_newest_first(store, name, wrong)))
         rehearsable = fleet.shard(name).scratch is not None
-        return ShardHistory(shard=name, rehearsable=rehearsable, rehearsals=tuple(_last_of_each_run(found)))
+        return ShardHistory(
+            shard=name, rehearsable=rehearsable, rehearsals=found, unreadable=tuple(error.on for error in wrong)
+        )
 
     return in_parallel(load, [shard.name for shard in fleet.shards if shard.name in wanted], fleet.store.parallel)
 
 
 def recent(store: Store, shard: str) -> list[RehearsalRecord]:
-    """The last rehearsals of one shard, newest first, back to the last that proved something: mostly one is read."""
-    keys = [entry.key for entry in store.list(layout.rehearsals(shard))]
+    """The last rehearsals of one shard, newest first, back to the last that proved something: mostly one is read.
+
+    :raises ObjectCorrupt: one of them cannot be read, so it is not known what was proved last.
+    """
     found: list[RehearsalRecord] = []
-    records = (RehearsalRecord.model_validate_json(store.get(key)) for key in keys[: -_MOST_READ - 1 : -1])
-    for record in _last_of_each_run(records):
+    wrong: list[ObjectCorrupt] = []
+    for record in _last_of_each_run(_newest_first(store, shard, wrong)):
         found.append(record)
         if record.proved:
             break
+    if wrong:
+        raise wrong[0]
     return found
+
+
+def _newest_first(store: Store, shard: str, wrong: list[ObjectCorrupt]) -> Iterator[RehearsalRecord]:
+    """Records, read one by one. Those that cannot be read are noted: they prove nothing."""
+    keys = [entry.key for entry in store.list(layout.rehearsals(shard))]
+    for key in keys[: -_MOST_READ - 1 : -1]:
+        try:
+            record = read_json(RehearsalRecord, store.get(key), on=key, what="a rehearsal's record")
+            if record.shard != shard:
+                raise ObjectCorrupt("a rehearsal's record cannot be believed", on=key, why=f"it is for {record.shard}")
+        except ObjectMissing:
+            continue  # expired meanwhile
+        except ObjectCorrupt as error:
+            wrong.append(error)
+        else:
+            yield record
 
 
 def _last_of_each_run(newest_first: Iterable[RehearsalRecord]) -> Iterator[RehearsalRecord]:

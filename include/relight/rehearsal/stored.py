@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from relight.errors import ObjectMissing
-from relight.store.base import Store, StoredObject, verified
+from relight.store.base import MOST_RECORD, Store, StoredObject, verified
 
 
 class _Unchanged:
@@ -25,8 +25,8 @@ class _Unchanged:
     def put_stream(self, key: str, source: BinaryIO) -> tuple[int, str]:
         return self._store.put_stream(key, source)
 
-    def get(self, key: str) -> bytes:
-        return self._store.get(key)
+    def get(self, key: str, *, most: int = MOST_RECORD) -> bytes:
+        return self._store.get(key, most=most)
 
     def stream(self, key: str, *, size: int | None, sha256: str | None) -> Iterator[bytes]:
         return self._store.stream(key, size=size, sha256=sha256)
@@ -46,11 +46,11 @@ class Without(_Unchanged):
         """What is left."""
         return (entry for entry in super().list(prefix) if entry.key not in self._lost)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, most: int = MOST_RECORD) -> bytes:
         """An object, if it is not among the lost. :raises ObjectMissing: it is."""
         if key in self._lost:
             raise ObjectMissing("no such object", on=key)
-        return super().get(key)
+        return super().get(key, most=most)
 
 
 class Flipped(_Unchanged):

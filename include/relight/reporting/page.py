@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-from pydantic import ValidationError
 
 from relight.backups.manifest import Value
+from relight.errors import ObjectCorrupt, ObjectMissing
+from relight.reading import read_json
 from relight.rehearsal.history import ShardHistory, coverage
 from relight.reporting.report import Report
 from relight.site import Run
@@ -46,21 +48,27 @@ def values_of(report: Report) -> dict[str, Any]:
 
 def newest_page(store: Store, run: Run) -> str | None:
     """The last report page that a run has left in the store; None: none yet."""
-    return _newest(store, run, ".html")
+    for key in _newest_first(store, run, ".html"):
+        try:
+            return store.get(key).decode("utf-8", errors="replace")
+        except (ObjectCorrupt, ObjectMissing):
+            continue
+    return None
 
 
 def newest_report(store: Store, run: Run) -> Report | None:
-    """The last report that a run has left in the store; None: none yet, or one of another version."""
-    found = _newest(store, run, ".json")
-    try:
-        return Report.model_validate_json(found) if found else None
-    except ValidationError:
-        return None
+    """The last report that a run has left in the store; None: none yet that can be read here."""
+    for key in _newest_first(store, run, ".json"):
+        try:
+            return read_json(Report, store.get(key), on=key, what="a report")
+        except (ObjectCorrupt, ObjectMissing):
+            continue  # one before it may be whole
+    return None
 
 
-def _newest(store: Store, run: Run, ending: str) -> str | None:
+def _newest_first(store: Store, run: Run, ending: str) -> list[str]:
     keys = [entry.key for entry in store.list(f"{run.folder_key}/report-") if entry.key.endswith(ending)]
-    return store.get(keys[-1]).decode("utf-8") if keys else None
+    return keys[::-1]
 
 
 class _Bar(Value):
@@ -100,11 +108,17 @@ class _LaneSpeed(Value):
     width: float
 
 
+def _number(record: StepRecord, name: str) -> float:
+    """A number of what a step came to; 0 where its record, whoever has written it, does not have it."""
+    found = record.summary.get(name)
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else 0.0
+
+
 def _lane_speeds(steps: Sequence[StepRecord]) -> list[_LaneSpeed]:
     """Those that succeeded, the slowest to end first: it decided when replay was over."""
     last = {record.key: record for record in steps if record.step == "replay" and record.outcome == "done"}
     told = [
-        (str(r.summary["label"]), r.summary["bytes"] / 1e6, max(float(r.summary["seconds"]), 0.001))
+        (str(r.summary.get("label", r.key)), _number(r, "bytes") / 1e6, max(_number(r, "seconds"), 0.001))
         for r in sorted(last.values(), key=lambda r: r.seconds, reverse=True)
     ]  # fmt: skip
     fastest = max((megabytes / seconds for _, megabytes, seconds in told), default=0.0) or 1.0

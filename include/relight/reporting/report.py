@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from relight.backups.manifest import Value
@@ -14,6 +15,7 @@ from relight.planning.plan import Plan, load_plan
 from relight.rehearsal.history import RehearsalRecord
 from relight.run_files import (
     CheckResult,
+    Lanes,
     TableVerdict,
     judgement_path,
     lanes_path,
@@ -21,6 +23,7 @@ from relight.run_files import (
     load_lanes,
     load_verdicts,
 )
+from relight.sabotage import SABOTAGES, Sabotage
 from relight.site import Run, Site
 from relight.step_records import PROVING, RESTORING, StepRecord, elapsed, last_done, load_records
 
@@ -78,14 +81,15 @@ def _in_sum(checks: list[CheckResult]) -> CheckResult:
 
 def make_report(site: Site, run: Run) -> Report:
     """Gather the records of every step, the plan and the verdicts, as far as the run got."""
-    records = load_records(site.store, run)
+    records = load_records(site.store, run, site.progress.say)
     folder = run.folder(site.fleet)
     plan = load_plan(site.store, run) if any(r.step == "plan" and r.outcome == "done" for r in records) else None
-    lanes = load_lanes(folder) if lanes_path(folder).exists() else None
+    lanes = _lanes(site, folder)
     tables: list[TableVerdict] = []
+    checks: list[CheckResult] = []
     if lanes is not None and any(r.step == "validate" and r.outcome == "done" for r in records):
         try:
-            tables = load_verdicts(folder)
+            tables, checks = load_verdicts(folder), load_checks(folder)
         except RelightError as error:
             site.progress.say(f"the report has no row table: {error}")
     problems = _unresolved(records)
@@ -99,16 +103,25 @@ def make_report(site: Site, run: Run) -> Report:
         seconds=round((ended - started).total_seconds(), 3), plan=plan, reaches=plan.reaches if plan else None,
         data_loss_window_s=round((plan.made_at - plan.reaches).total_seconds(), 3) if plan else None,
         transactions=lanes.transactions if lanes else 0, log_bytes=lanes.log_bytes if lanes else 0,
-        tables=tuple(tables), checks=tuple(load_checks(folder)) if tables else (),
+        tables=tuple(tables), checks=tuple(checks) if tables else (),
         certificate=str(_told(records, "certify", "key", "")), broken=str(_told(records, "drill", "what", "")),
-        caught_by=tuple(_told(records, "drill", "caught_by", ())), steps=tuple(records),
+        caught_by=tuple(map(str, _told(records, "drill", "caught_by", []))), steps=tuple(records),
     )  # fmt: skip
+
+
+def _lanes(site: Site, folder: Path) -> Lanes | None:
+    try:
+        return load_lanes(folder) if lanes_path(folder).exists() else None
+    except RelightError as error:
+        site.progress.say(f"the report does not say what was replayed: {error}")
+        return None
 
 
 def _told(records: list[StepRecord], step: str, name: str, otherwise: Any) -> Any:
     """What the last attempt at a step that succeeded says."""
     last = last_done(records, step)
-    return last.summary[name] if last else otherwise
+    found = last.summary.get(name, otherwise) if last else otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise
 
 
 def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
@@ -130,6 +143,11 @@ def run_timing(report: Report, fleet: Fleet) -> Timing | None:
     return timing_of(run, load, len(report.tables), report.steps, report.written_at)
 
 
+def _sabotage(drilled: StepRecord | None) -> Sabotage | None:
+    said = drilled.summary.get("sabotage") if drilled else None
+    return next((one for one in SABOTAGES if one == said), None)
+
+
 def rehearsal_record(report: Report) -> RehearsalRecord:
     """Pure: a rehearsal in short."""
     verdicts = {*(one.verdict for one in report.tables), *(one.verdict for one in report.checks)}
@@ -142,6 +160,6 @@ def rehearsal_record(report: Report) -> RehearsalRecord:
         reaches=report.reaches, data_loss_window_s=report.data_loss_window_s, tables=len(report.tables),
         rows=sum(one.counted or 0 for one in report.tables), data_bytes=plan.snapshot.data_bytes if plan else 0,
         log_bytes=report.log_bytes, restore_seconds=elapsed(report.steps, RESTORING),
-        verification_seconds=elapsed(report.steps, PROVING), sabotage=drilled.summary["sabotage"] if drilled else None,
+        verification_seconds=elapsed(report.steps, PROVING), sabotage=_sabotage(drilled),
         caught_by=report.caught_by,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from relight.credentials import Login
+from relight.durable import write_whole
 from relight.errors import ServerError, ServerStartFailed, ServerUnreachable, StatementFailed, WrongServer
 from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
@@ -61,10 +62,7 @@ def write_closed_settings(datadir: Path, *, loading: bool, leave_out: Collection
         ),
         "mysql_static_variables": entries(_STATIC),
     }
-    path = datadir / "mysqld-auto.cnf"
-    temporary = path.with_suffix(".cnf.new")
-    temporary.write_text(json.dumps(document), encoding="ascii")
-    temporary.replace(path)
+    write_whole(datadir / "mysqld-auto.cnf", json.dumps(document))
 
 
 def start(server: Server, login: Login, *options: str, timeout: float = 120) -> Session:
@@ -154,8 +152,12 @@ def give_to_server_account(server: Server, directory: Path) -> None:
     """Make a file, or everything below a directory, belong to the account that mysqld runs as."""
     if server.run_as and os.geteuid() == 0:
         account = pwd.getpwnam(server.run_as)
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        owner = account.pw_uid, account.pw_gid
+        # From the bottom up, and below handles: who owns a directory may put a link in place of what is in it.
+        for _, folders, files, handle in os.fwalk(directory, topdown=False) if directory.is_dir() else ():
+            for name in (*folders, *files):
+                os.chown(name, *owner, dir_fd=handle, follow_symlinks=False)
+        os.chown(directory, *owner, follow_symlinks=False)
 
 
 def wait_until_up(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from relight.errors import ObjectCorrupt
+from relight.reading import read_document, read_file
 
 _SETTINGS = ("read_only", "super_read_only", "offline_mode")
 
@@ -13,8 +15,9 @@ _SETTINGS = ("read_only", "super_read_only", "offline_mode")
 def persisted(directory: Path) -> dict[str, str]:
     """Whether its server comes up read-only or offline, as far as ``SET PERSIST`` has said so."""
     try:
-        document = json.loads((directory / "mysqld-auto.cnf").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        path = directory / "mysqld-auto.cnf"
+        document = read_document(read_file(path, "settings"), on=str(path), what="settings")
+    except (OSError, ObjectCorrupt):
         return {}  # nothing was persisted; a broken file keeps mysqld from starting at all
     return dict(_settings(document))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from relight.backups.manifest import Value
-from relight.run_files import write_whole
+from relight.durable import write_whole
+from relight.errors import ObjectCorrupt
+from relight.reading import read_json_file
 
 State = Literal["restored", "prepared", "promoted", "replica"]
 """``prepared``: it has the lost source's history and its durable settings, and is closed."""
@@ -27,11 +30,15 @@ def mark_path(datadir: Path) -> Path:
 
 
 def read_mark(datadir: Path) -> Mark | None:
-    """The mark, or None where Relight did not build the directory."""
-    path = mark_path(datadir)
-    if not path.exists():
+    """The mark, or None where Relight did not build the directory.
+
+    :raises ObjectCorrupt: there is one that cannot be read. It is nobody's then: neither this run's, which might open,
+        judge or remove it, nor a stranger's, of which it would be said that Relight knows nothing.
+    """
+    try:
+        return read_json_file(Mark, mark_path(datadir), "the mark of a data directory")
+    except FileNotFoundError:
         return None
-    return Mark.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def write_mark(datadir: Path, run_id: str, state: State, epoch: int | None = None) -> None:
@@ -40,9 +47,19 @@ def write_mark(datadir: Path, run_id: str, state: State, epoch: int | None = Non
 
 
 def built_by(datadir: Path, run_id: str) -> bool:
-    """Whether this very run has built the directory."""
+    """Whether this very run has built the directory. :raises ObjectCorrupt: its mark cannot be read."""
     mark = read_mark(datadir)
     return mark is not None and mark.run_id == run_id
+
+
+def still_built_by(datadir: Path, run_id: str, say: Callable[[str], None]) -> bool:
+    """The same, for who builds it anew if not: what has a mark that cannot be read counts as not built, which is said.
+    The guard is asked about it as about any stranger's, and it is set aside, never removed."""
+    try:
+        return built_by(datadir, run_id)
+    except ObjectCorrupt as error:
+        say(f"it is not known who has built {datadir}: {error}; if it shows no sign of life, it is set aside")
+        return False
 
 
 def is_beyond_proof(datadir: Path, run_id: str) -> bool:

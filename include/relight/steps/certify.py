@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 from relight.backups.manifest import SnapshotManifest, Value
 from relight.certificate import approval
 from relight.certificate.document import Certificate, CertifiedServer, LanePosition, ObjectHash, SignedCertificate
 from relight.certificate.signing import SigningKey
-from relight.errors import CertificateRefused
+from relight.durable import write_whole
+from relight.errors import CertificateRefused, ObjectCorrupt
 from relight.fleet import Server
 from relight.lane import lane_progress
 from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
 from relight.proof import plan_digest
+from relight.reading import read_json, read_json_file
 from relight.run_files import (
     Judgement,
     certificate_path,
@@ -23,7 +26,6 @@ from relight.run_files import (
     load_judgement,
     load_lanes,
     load_verdicts,
-    write_whole,
 )
 from relight.server.rebuilt import is_beyond_proof
 from relight.server.session import Session, connect
@@ -53,8 +55,8 @@ def certify(site: Site, run: Run) -> CertificateSummary:
     """
     folder, server = run.folder(site.fleet), run.server(site.fleet)
     path = certificate_path(folder)
-    if path.exists() and is_beyond_proof(server.datadir, run.run_id):
-        issued = SignedCertificate.model_validate_json(path.read_bytes()).certificate
+    if is_beyond_proof(server.datadir, run.run_id):
+        issued = _issued(site, run, path)
         site.progress.say(f"{run.shard} is being promoted by this run, or was, with certificate {issued.id}")
         return _summary(run, issued, str(path))
     path.unlink(missing_ok=True)  # one from before was for another judgement
@@ -70,6 +72,24 @@ def certify(site: Site, run: Run) -> CertificateSummary:
     write_whole(path, signed.decode("utf-8"))
     site.progress.say(f"certificate {certificate.id}: {certificate.verdict}, signed by {key.name}, in {path}")
     return _summary(run, certificate, str(path))
+
+
+def _issued(site: Site, run: Run, path: Path) -> Certificate:
+    """The one of which the promotion has begun: nothing of replay is left that another one could be made of. If the
+    file was lost or cut, it comes from the store."""
+    what = "the certificate"
+    try:
+        return read_json_file(SignedCertificate, path, what).certificate
+    except (FileNotFoundError, ObjectCorrupt):
+        keys = [one.key for one in site.store.list(_key(run, "").removesuffix(".json"))]
+    if not keys:
+        raise CertificateRefused(
+            "there is no certificate any more", on=run.shard, why="neither on disk nor in the store"
+        )
+    content = site.store.get(keys[-1])
+    found = read_json(SignedCertificate, content, on=keys[-1], what=what).certificate
+    write_whole(path, content)
+    return found
 
 
 def _refuse_unapproved(site: Site, run: Run, judgement: Judgement) -> None:

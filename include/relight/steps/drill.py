@@ -174,13 +174,13 @@ def _flip_bit(site: Site, run: Run, draw: random.Random) -> tuple[Damage, Findin
     alone = manifest.model_copy(
         update={"parts": (victim,), "files": tuple(one for one in manifest.files if one[0] in paths)}
     )
-    folder = run.folder(site.fleet) / "flipped"
+    folder = run.folder(site.fleet)
     try:
-        unpack(Flipped(site.store, victim.key, bit), alone, folder, site.progress, parallel=1)
+        unpack(Flipped(site.store, victim.key, bit), alone, folder, ("flipped",), site.progress, parallel=1)
     except ObjectCorrupt as error:
         return damage, [(STORED_BYTES, str(error))]
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder / "flipped", ignore_errors=True)
     return damage, []
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from relight.backups.catalog import archived_in, load_catalog
 from relight.backups.manifest import Value
+from relight.errors import ObjectCorrupt
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan
-from relight.server.rebuilt import built_by, read_mark
+from relight.server.rebuilt import read_mark, still_built_by
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -35,7 +36,7 @@ def inspect_target(site: Site, run: Run) -> Findings:
     refuse_what_is_over(site, run)
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
-    resumed = built_by(server.datadir, run.run_id)
+    resumed = still_built_by(server.datadir, run.run_id, site.progress.say)
     if not resumed:
         refuse_if_alive(server, "be rebuilt", archived=_archived(site, run, server))
     needed = 0 if resumed else plan.disk_bytes
@@ -50,7 +51,10 @@ def inspect_target(site: Site, run: Run) -> Findings:
 def _archived(site: Site, run: Run, server: Server) -> GtidSet | None:
     """What the logs in the directory are compared with. None: they do not count, since the run was told to leave them,
     it is a rehearsal, or another run was still rebuilding the directory."""
-    mark = read_mark(server.datadir)
+    try:
+        mark = read_mark(server.datadir)
+    except ObjectCorrupt:
+        mark = None  # it may have been open, and hold what is nowhere else
     if run.mode != "promote" or not run.salvage or (mark is not None and mark.state == "restored"):
         return None
     return archived_in(load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel))

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from relight.checks import check_server, told
+from relight.durable import write_whole
 from relight.errors import ValidationFailed
 from relight.run_files import (
     DATABASES_SHOWN,
+    Checks,
     DatabaseVerdicts,
     Judgement,
     TableVerdict,
@@ -19,7 +21,6 @@ from relight.run_files import (
     load_judgement,
     load_lanes,
     load_verdicts,
-    write_whole,
 )
 from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
@@ -47,7 +48,7 @@ def judge(site: Site, run: Run) -> Judgement:
     lanes, verdicts = load_lanes(folder), load_verdicts(folder)
     mine = check_server(site, run)
     checks = [*load_checks(folder), *mine]
-    write_whole(checks_path(folder, _SERVER), "\n".join(check.model_dump_json() for check in mine))
+    write_whole(checks_path(folder, _SERVER), Checks(checks=tuple(mine)).model_dump_json())
     problems = list(told("mismatch", verdicts, checks))
     if problems:
         site.progress.say("\n".join(["what differs:", *(f"  {p}" for p in problems)]))

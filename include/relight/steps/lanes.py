@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from relight.backups.manifest import SnapshotManifest, Value
+from relight.durable import write_whole
 from relight.errors import SkipRefused
 from relight.lane.dependants import dependants
 from relight.lane.laning import Content, content_of, default_connections, make_lanes
 from relight.lane.segments import lane_segment
 from relight.planning.plan import Plan, PlannedSegment, load_plan, load_snapshot_manifest
-from relight.run_files import LaneGroup, lanes_path, load_skipped, skipped_folder, split_folder, write_whole
+from relight.run_files import LaneGroup, lanes_path, load_skipped, skipped_folder, split_folder
 from relight.site import Run, Site
 from relight.splitting import split_of
 from relight.steps.stepping import step

@@ -10,6 +10,7 @@ import time
 
 from relight.backups.manifest import SystemZone, Value
 from relight.credentials import Login
+from relight.durable import write_out_below
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
@@ -22,7 +23,7 @@ from relight.server.empty import initialise
 from relight.server.following import follows, in_turn
 from relight.server.letting_in import is_let_in, shut_out
 from relight.server.local_copy import check_clone_plugin
-from relight.server.rebuilt import built_by, read_mark, write_mark
+from relight.server.rebuilt import read_mark, still_built_by, write_mark
 from relight.server.replication import attach, compare_with_source
 from relight.server.session import Session, connect_elsewhere
 from relight.server.zone import write_zone
@@ -66,7 +67,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
         raise FleetError("unknown replica", on=server, why=f"shard {shard.name} has no replica of that name")
     source_uuid = _source_uuid(site, run)
     aside, donor, seconds = "", "", 0.0
-    if not built_by(replica.datadir, run.run_id):
+    if not still_built_by(replica.datadir, run.run_id, site.progress.say):
         zone = zone_of(load_plan(site.store, run))
         aside = _put_empty_server_in_place(replica, site.admin, run.run_id, zone)
     mark = read_mark(replica.datadir)
@@ -114,6 +115,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str, zone:
     write_zone(incoming, zone)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
+    write_out_below(incoming)
     return put_in_place(clear(replica, "be replaced by a clone"), incoming)
 
 

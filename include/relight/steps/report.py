@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relight.backups.manifest import Value
+from relight.durable import write_whole
 from relight.forecast.timing import keep_timing
 from relight.rehearsal.history import ShardHistory, keep, load_history
 from relight.reporting.page import render_page
@@ -40,8 +41,7 @@ def write_report(site: Site, run: Run) -> ReportSummary:
     site.store.put(f"{run.folder_key}/{name}.json", report.model_dump_json(indent=1).encode("utf-8"))
     site.store.put(f"{run.folder_key}/{name}.html", page.encode("utf-8"))
     folder = run.folder(site.fleet)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    write_whole(folder / f"{name}.html", page)
     site.progress.say(f"report: {folder / name}.html")
     return ReportSummary(
         outcome=report.outcome, seconds=report.seconds, data_loss_window_s=report.data_loss_window_s,

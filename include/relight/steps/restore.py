@@ -6,6 +6,7 @@ The directory gets its real name last, when every part was verified.
 from __future__ import annotations
 
 from relight.backups.manifest import SystemZone, Value
+from relight.durable import write_out_below
 from relight.errors import ServerError
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
@@ -16,7 +17,7 @@ from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import start_closed, write_settings
-from relight.server.rebuilt import built_by, write_mark
+from relight.server.rebuilt import still_built_by, write_mark
 from relight.server.session import Session
 from relight.server.zone import same_zone, write_zone
 from relight.site import Run, Site
@@ -48,15 +49,18 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     server = run.server(site.fleet)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
     aside = ""
-    if not built_by(server.datadir, run.run_id):
+    if not still_built_by(server.datadir, run.run_id, site.progress.say):
         refuse_if_alive(server, "be rebuilt")
         refuse_if_too_small(server, manifest.data_bytes)
-        incoming = server.workdir / "incoming" / run.run_id
-        unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
+        incoming = unpack(
+            site.store, manifest, server.workdir, ("incoming", run.run_id), site.progress,
+            parallel=site.fleet.store.parallel,
+        )  # fmt: skip
         write_settings(server, incoming, loading=True)
         write_zone(incoming, zone_of(plan))
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
+        write_out_below(incoming)  # what gets its name is believed
         # The guard is asked once more: unpacking took its time.
         aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
     with start_closed(server, site.admin) as session:

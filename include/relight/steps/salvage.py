@@ -18,15 +18,16 @@ from relight.backups.manifest import GtidField, Value
 from relight.backups.present import refuse_other_content
 from relight.backups.shipping import Digests, Origin, ship
 from relight.certificate.document import SignedCertificate
-from relight.errors import GuardRefused, PlanError
+from relight.errors import GuardRefused, ObjectCorrupt, PlanError
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive
 from relight.guard.quarantine import directories_of
 from relight.lane.survey import survey
 from relight.outdated import refuse_if_over
+from relight.reading import read_json
 from relight.salvaging import FoundLogs, find_logs, known_before
-from relight.server.rebuilt import read_mark
+from relight.server.rebuilt import Mark, read_mark
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -86,8 +87,16 @@ def _followed(run: Run, catalog: Catalog) -> Branch:
 def _folders(source: Server) -> list[Path]:
     """The data directory and what was set aside of it, but for what Relight was still rebuilding."""
     folders = [folder for folder in (source.datadir, *reversed(directories_of(source))) if folder.is_dir()]
-    marks = {folder: read_mark(folder) for folder in folders}
+    marks = {folder: _mark(folder) for folder in folders}
     return [folder for folder, mark in marks.items() if mark is None or mark.state != "restored"]
+
+
+def _mark(folder: Path) -> Mark | None:
+    """One that cannot be read tells nothing; the logs beside it still do."""
+    try:
+        return read_mark(folder)
+    except ObjectCorrupt:
+        return None
 
 
 def _from(
@@ -120,12 +129,15 @@ def _from(
 def _before(site: Site, run: Run, catalog: Catalog, found: FoundLogs) -> GtidSet | None:
     """What is in no log of this server and yet came before them."""
     known = known_before(found.server_uuid, catalog.segments)
-    mark = read_mark(found.folder)
+    mark = _mark(found.folder)
     if known is not None or mark is None or mark.state != "promoted":
         return known
     # A server that was promoted and never shipped anything: its certificate says what it began with.
     keys = [one.key for one in site.store.list(f"{run.shard}/runs/{mark.run_id}/certificates/")]
-    return SignedCertificate.model_validate_json(site.store.get(keys[-1])).certificate.gtids if keys else None
+    if not keys:
+        return None
+    content = site.store.get(keys[-1])
+    return read_json(SignedCertificate, content, on=keys[-1], what="a certificate").certificate.gtids
 
 
 def _ship(site: Site, run: Run, catalog: Catalog, found: FoundLogs, before: GtidSet, files: Sequence[Path]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from relight.backups.catalog import load_catalog
 from relight.backups.manifest import Definition, Event, Extent, Part, SnapshotManifest, Table, Value
+from relight.backups.names import data_path, is_of_one_server
 from relight.backups.packing import pack, part_keys, upload_part
 from relight.backups.present import refuse_foreign
-from relight.errors import ServerUnreachable, StatementFailed
+from relight.errors import ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Shard
 from relight.gtid import GtidSet
 from relight.server import definitions, schema
@@ -28,15 +28,6 @@ from relight.server.zone import environment_of
 from relight.site import Site
 from relight.store import layout
 from relight.store.parallel import in_parallel
-
-_PER_SERVER = (
-    # identity and settings of one server, its keys, what it makes anew at every start
-    "auto.cnf", "mysqld-auto.cnf", "*.pem", "*.pid", "*.sock", "*.sock.lock", "*.err", "mysql_upgrade_*",
-    "#clone", "#clone/*", "ibtmp1", "#innodb_temp/*", "#ib_*.dblwr", "#innodb_redo/#ib_redo*_tmp",
-    # a scratch server's relay logs
-    "relight-relay.*",
-)  # fmt: skip
-"""What is not part of a backup. Redo stays (a server without any does not start), spare redo goes."""
 
 
 class SnapshotSummary(Value):
@@ -189,8 +180,15 @@ def contents(copy: Path) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     files, directories = [], []
     for path in sorted(copy.rglob("*")):
         name = path.relative_to(copy).as_posix()
-        if any(fnmatchcase(name, pattern) for pattern in _PER_SERVER):
+        if is_of_one_server(name):
             continue
+        try:
+            data_path(name)
+        except ValueError as error:
+            raise ServerError(
+                "the data directory holds a name that no backup can give back", on=str(path), why=str(error),
+                hint="rename the tablespace's file, or drop what it belongs to",
+            ) from None  # fmt: skip
         if path.is_dir():
             directories.append(name)
         elif path.is_file() and not path.is_symlink():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from relight.backups.manifest import Value
 from relight.checks import check_database
-from relight.run_files import TableVerdict, checks_path, load_lanes, load_verdicts, verdict_path, write_whole
+from relight.durable import write_whole
+from relight.run_files import Checks, TableVerdict, Verdicts, checks_path, load_lanes, load_verdicts, verdict_path
 from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -32,8 +33,8 @@ def validate_database(site: Site, run: Run, database: str) -> DatabaseVerdict:
         return _summary(site, database, [v for v in load_verdicts(folder) if v.database == database])
     verdicts, checks = check_database(site, run, database)
     path = verdict_path(folder, load_lanes(folder), database)
-    write_whole(checks_path(folder, path.stem), "\n".join(check.model_dump_json() for check in checks))
-    write_whole(path, "\n".join(v.model_dump_json() for v in verdicts))
+    write_whole(checks_path(folder, path.stem), Checks(checks=tuple(checks)).model_dump_json())
+    write_whole(path, Verdicts(tables=tuple(verdicts)).model_dump_json())
     for check in checks:
         site.progress.say(f"{database}: {check.check}: {check.verdict} ({check.checked} in {check.seconds:.1f} s)")
     return _summary(site, database, verdicts)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import urllib3.exceptions
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnection
+from botocore.parsers import ResponseParserError
 
-from relight.errors import ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
+from relight.errors import ObjectExists, ObjectMissing, StoreBusy, StoreDenied, StoreError, StoreUnavailable
 
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"}
 _PASSING = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "Throttling"}
@@ -32,6 +33,8 @@ def store_errors(on: str) -> Iterator[None]:
             "the store does not answer", on=on, why=_short(str(error)),
             hint="check the store's endpoint in the fleet file, and that the store is running",
         ) from None  # fmt: skip
+    except ResponseParserError as error:  # the page of a gateway, or an answer that was cut off
+        raise StoreBusy("the store's answer cannot be read", on=on, why=_short(str(error)), hint="try again") from None
     except BotoCoreError as error:
         raise StoreError("the store cannot be used", on=on, why=_short(str(error))) from None
 
@@ -54,7 +57,7 @@ def explained(error: ClientError, on: str) -> StoreError:
             "the store refuses the credentials", on=on, why=why, hint="set this machine's clock" if skewed else advice
         )
     if status >= 500 or status in (409, 429) or code in _PASSING:
-        return StoreUnavailable("the store could not do it now", on=on, why=why, hint="try again")
+        return StoreBusy("the store could not do it now", on=on, why=why, hint="try again")
     if status == 404:
         return ObjectMissing("no such object in the store", on=on, why=why)
     return StoreError("the store refuses the request", on=on, why=why or f"status {status}")
@@ -63,11 +66,6 @@ def explained(error: ClientError, on: str) -> StoreError:
 def error_code(error: ClientError) -> str:
     """The S3 error code, such as ``NoSuchKey``."""
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def was_retried(error: ClientError) -> bool:
-    """Whether an earlier attempt of the same request may have been carried out unseen."""
-    return int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) > 0
 
 
 def _short(text: str) -> str:

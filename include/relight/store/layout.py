@@ -18,8 +18,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-_SNAPSHOT_MANIFEST = re.compile(r"^[^/]+/snapshots/[^/]+/manifest\.json$")
-_SEGMENT_MANIFEST = re.compile(r"^[^/]+/segments/(?P<uuid>[0-9a-f-]{36})/(?P<file>[^/]+)\.[0-9a-f]{8}\.json$")
+_SNAPSHOT_MANIFEST = re.compile(r"^[^/]+/snapshots/[^/]+/manifest\.json\Z")
+_SEGMENT_MANIFEST = re.compile(r"^[^/]+/segments/(?P<uuid>[0-9a-f-]{36})/(?P<file>[^/]+)\.[0-9a-f]{8}\.json\Z")
 
 
 def snapshot_id(taken_at: datetime, server_uuid: str) -> str:
@@ -32,9 +32,14 @@ def snapshots(shard: str) -> str:
     return f"{shard}/snapshots/"
 
 
+def parts(shard: str, snapshot: str) -> str:
+    """What the keys of the parts of a snapshot begin with."""
+    return f"{snapshots(shard)}{snapshot}/parts/"
+
+
 def part(shard: str, snapshot: str, number: int) -> str:
     """One part of a snapshot; ``number`` counts from 1."""
-    return f"{snapshots(shard)}{snapshot}/parts/{number:04d}.zst"
+    return f"{parts(shard, snapshot)}{number:04d}.zst"
 
 
 def snapshot_manifest(shard: str, snapshot: str) -> str:

@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relight.errors import ObjectExists
-from relight.store.failures import error_code, store_errors, was_retried
+from relight.errors import ObjectExists, StoreBusy, StoreError
+from relight.store.failures import store_errors
+from relight.store.patience import patiently
+from relight.store.writing import WRITER, look, write_once
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK = 16 * 2**20
 """Bytes of the first parts. Above 5 MiB, which S3 demands of all parts but the last."""
-
-WRITER = "relight-writer"
-"""Metadata that tells, after an answer got lost, whose object it is that lies there."""
 
 
 class MultipartUpload:
@@ -42,10 +41,7 @@ class MultipartUpload:
 
         :raises ObjectExists: the key is taken. After any failure nothing is left in the store.
         """
-        with store_errors(self._key):
-            self._upload = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, Metadata={WRITER: self._writer}
-            )["UploadId"]
+        self._upload = patiently()(self._begin)
         try:
             with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="relight-put") as pool:
                 parts = [part.result() for part in self._send_all(first, source, pool)]
@@ -54,6 +50,12 @@ class MultipartUpload:
             self._abort()
             raise
         return self._size, self._sha256.hexdigest()
+
+    def _begin(self) -> str:
+        with store_errors(self._key):
+            return self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=self._key, Metadata={WRITER: self._writer}
+            )["UploadId"]
 
     def _send_all(self, first: bytes, source: BinaryIO, pool: ThreadPoolExecutor) -> list[Future[CompletedPartTypeDef]]:
         sent: list[Future[CompletedPartTypeDef]] = []
@@ -68,26 +70,31 @@ class MultipartUpload:
 
     def _send(self, number: int, chunk: bytes) -> CompletedPartTypeDef:
         try:
-            with store_errors(self._key):
-                answer = self._client.upload_part(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=chunk
-                )
-            return {"PartNumber": number, "ETag": answer["ETag"]}
+            return {"PartNumber": number, "ETag": patiently()(self._send_once, number, chunk)}
         finally:
             self._slots.release()
 
-    def _complete(self, parts: list[CompletedPartTypeDef]) -> None:
-        what = {"Bucket": self._bucket, "Key": self._key}
-        upload = {"UploadId": self._upload, "MultipartUpload": {"Parts": parts}}
+    def _send_once(self, number: int, chunk: bytes) -> str:
         with store_errors(self._key):
-            try:
-                self._client.complete_multipart_upload(**what, **upload, IfNoneMatch="*")  # type: ignore[arg-type]
-            except ClientError as refusal:
-                remnant = remnant_or_raise(self._client, self._bucket, self._key, self._writer, refusal)
-                if remnant:
-                    self._client.complete_multipart_upload(**what, **upload, IfMatch=remnant)  # type: ignore[arg-type]
-            there = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        if there["Metadata"].get(WRITER) != self._writer:
+            answer = self._client.upload_part(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=chunk
+            )
+        if "ETag" not in answer:
+            raise StoreError("the store has not said what it took", on=self._key, why=f"part {number} has no ETag")
+        return answer["ETag"]
+
+    def _complete(self, parts: list[CompletedPartTypeDef]) -> None:
+        def send(**condition: Any) -> None:
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload, MultipartUpload={"Parts": parts},
+                **condition,
+            )  # fmt: skip
+
+        patiently()(write_once, self._client, self._bucket, self._key, self._writer, send, self._size)
+        there = look(self._client, self._bucket, self._key)
+        if there is None:
+            raise StoreBusy("the store has lost an object that it took", on=self._key, hint="try again")
+        if there["writer"] != self._writer:
             raise ObjectExists("the object exists already", on=self._key, why="another writer was faster")
 
     def _abort(self) -> None:
@@ -95,20 +102,6 @@ class MultipartUpload:
         # is invisible, and a lifecycle rule of the bucket removes it.
         with contextlib.suppress(ClientError, BotoCoreError):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)
-
-
-def remnant_or_raise(client: S3Client, bucket: str, key: str, writer: str, refusal: ClientError) -> str | None:
-    """What a refused conditional request means: None if it was carried out after all, its answer lost;
-    the ETag of an empty remnant that may be replaced; else the refusal is raised again."""
-    code = error_code(refusal)
-    if code != "PreconditionFailed" and not (code == "NoSuchUpload" and was_retried(refusal)):
-        raise refusal
-    there = client.head_object(Bucket=bucket, Key=key)
-    if there["ContentLength"] == 0:
-        return there["ETag"]
-    if was_retried(refusal) and there["Metadata"].get(WRITER) == writer:
-        return None
-    raise refusal
 
 
 def chunk_bytes(number: int) -> int:

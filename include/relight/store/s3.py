@@ -1,8 +1,7 @@
 """The store over S3: any endpoint that does conditional puts (``If-None-Match: *``).
 
 Every object is written once. A conditional request whose answer got lost is sent again by
-botocore and then refused, because of the first one; so each object carries a token of its
-writer, and a refused writer that finds its own token there has won.
+botocore and then refused, because of the first one; see :mod:`relight.store.writing`.
 
 Nothing here stores an empty object. SeaweedFS 4.48 makes one of an upload that broke off before its
 first byte; such a remnant counts as not there, and is replaced by the next writer (``If-Match``).
@@ -14,39 +13,37 @@ same milliseconds both pass (single puts are exact). So ``put`` decides who wins
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from relight.credentials import Login
-from relight.errors import FleetError, StoreUnavailable
+from relight.durable import written_beside
+from relight.errors import FleetError, StoreBusy, StoreError
 from relight.fleet import StoreSettings
-from relight.store.base import StoredObject, verified
+from relight.store.base import MOST_MANIFEST, MOST_RECORD, StoredObject, again_if_damaged, damaged, verified
+from relight.store.download import Download
 from relight.store.failures import store_errors
-from relight.store.multipart import CHUNK, WRITER, MultipartUpload, read_fully, remnant_or_raise
+from relight.store.multipart import CHUNK, MultipartUpload, read_fully
+from relight.store.patience import patiently
+from relight.store.writing import WRITER, write_once
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
-_BLOCK = 2**20
+_SHA256 = "relight-sha256"
+"""Metadata of what :meth:`S3Store.put` writes: what its bytes must come back as. (An ETag is not always an MD5.)"""
 _CONNECT_SECONDS = 3
 _ANSWER_SECONDS = 30
 _ATTEMPTS = 3
 """Of one request, by botocore; a dead store is reported within about 10 s."""
-_RESUMES = 5
-"""How often a download that broke off goes on, each time without a byte of progress."""
 
 _SESSION = boto3.session.Session()
 """One for all: it keeps the description of S3, which takes longer to read than a short step takes."""
@@ -93,28 +90,44 @@ class S3Store:
         self._slots = threading.BoundedSemaphore(settings.parallel + 1)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below ``prefix``, in key order."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
-        )
-        with store_errors(f"s3://{self._bucket}/{self._prefix}{prefix}"):
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self._prefix)
-                    yield StoredObject(key, entry["Size"], entry["LastModified"].astimezone(UTC))
+        """Every object below ``prefix``, in key order. :raises StoreUnavailable: the listing breaks off."""
+        where = f"s3://{self._bucket}/{self._prefix}{prefix}"
+        following: str | None = None
+        while True:
+            page = patiently()(self._page, prefix, following, where)
+            for entry in page.get("Contents", ()):
+                if not entry["Key"].startswith(self._prefix + prefix):
+                    raise StoreError("the store lists what was not asked for", on=where, why=entry["Key"])
+                key = entry["Key"].removeprefix(self._prefix)
+                yield StoredObject(key, entry["Size"], entry["LastModified"].astimezone(UTC))
+            if not page.get("IsTruncated"):
+                return
+            following = page["NextContinuationToken"]
+
+    def _page(self, prefix: str, following: str | None, where: str) -> ListObjectsV2OutputTypeDef:
+        further: dict[str, Any] = {"ContinuationToken": following} if following else {}
+        with store_errors(where):
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **further)
+        # A shorter list would be taken for all there is: backups that are there would count as lost.
+        if page.get("IsTruncated") and page.get("NextContinuationToken", "") in ("", following):
+            raise StoreBusy(
+                "a listing breaks off", on=where, why="it is said to go on, and not where", hint="try again"
+            )
+        if any(not {"Key", "Size", "LastModified"} <= entry.keys() for entry in page.get("Contents", ())):
+            raise StoreBusy("a listing is not whole", on=where, why="an object without size or time", hint="try again")
+        return page
 
     def put(self, key: str, data: bytes) -> None:
         """Write a small object that must not exist yet. :raises ObjectExists: the key is taken."""
-        full_key, mark = self._prefix + key, {WRITER: secrets.token_hex(16)}
-        with store_errors(full_key):
-            try:
-                self._client.put_object(Bucket=self._bucket, Key=full_key, Body=data, Metadata=mark, IfNoneMatch="*")
-            except ClientError as refusal:
-                remnant = remnant_or_raise(self._client, self._bucket, full_key, mark[WRITER], refusal)
-                if remnant and data:
-                    self._client.put_object(
-                        Bucket=self._bucket, Key=full_key, Body=data, Metadata=mark, IfMatch=remnant
-                    )
+        full_key, writer = self._prefix + key, secrets.token_hex(16)
+        if len(data) > MOST_MANIFEST:
+            raise StoreError("an object is too large to be read again", on=full_key, why=f"{len(data)} bytes")
+        mark = {WRITER: writer, _SHA256: hashlib.sha256(data).hexdigest()}
+
+        def send(**condition: str) -> None:
+            self._client.put_object(Bucket=self._bucket, Key=full_key, Body=data, Metadata=mark, **condition)  # type: ignore[arg-type]
+
+        patiently()(write_once, self._client, self._bucket, full_key, writer, send, len(data))
 
     def put_stream(self, key: str, source: BinaryIO) -> tuple[int, str]:
         """Write an object of any size that must not exist yet; gives size and SHA-256.
@@ -129,13 +142,20 @@ class S3Store:
         upload = MultipartUpload(self._client, self._bucket, self._prefix + key, writer, self._slots)
         return upload.run(first, source, self._parallel)
 
-    def get(self, key: str) -> bytes:
-        """A small object, whole. :raises ObjectMissing: there is none."""
-        download = _Download(self._client, self._bucket, self._prefix + key)
-        content = BytesIO()
+    def get(self, key: str, *, most: int = MOST_RECORD) -> bytes:
+        """A small object, whole. :raises ObjectMissing: there is none. ObjectCorrupt: see the contract."""
+        return again_if_damaged(lambda: self._whole(self._prefix + key, most))
+
+    def _whole(self, full_key: str, most: int) -> bytes:
+        download, content = Download(self._client, self._bucket, full_key), bytearray()
         for block in download:
-            content.write(block)
-        return content.getvalue()
+            if max(download.length or 0, len(content) + len(block)) > most:
+                raise damaged(full_key, f"it has more than {most} bytes")
+            content += block
+        known = download.metadata.get(_SHA256)
+        if known is not None and hashlib.sha256(content).hexdigest() != known:
+            raise damaged(full_key, "its SHA-256 is not the one that it was written with")
+        return bytes(content)
 
     def stream(self, key: str, *, size: int | None, sha256: str | None) -> Iterator[bytes]:
         """The object's bytes as they arrive; a connection that breaks is taken up where it broke.
@@ -143,71 +163,14 @@ class S3Store:
         :raises ObjectMissing: there is none. ObjectCorrupt: size or digest differ.
         """
         full_key = self._prefix + key
-        yield from verified(_Download(self._client, self._bucket, full_key), full_key, size=size, sha256=sha256)
+        yield from verified(Download(self._client, self._bucket, full_key), full_key, size=size, sha256=sha256)
 
     def fetch(self, key: str, target: Path, *, size: int, sha256: str) -> None:
         """Download to a file that appears under its name only when it is verified."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for block in self.stream(key, size=size, sha256=sha256):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        again_if_damaged(lambda: self._fetched(key, target, size, sha256))
 
-
-class _Download:
-    """One object's bytes, in blocks; knows how far it is."""
-
-    def __init__(self, client: S3Client, bucket: str, key: str) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._key = key
-        self._offset = 0
-        self._length = 0
-        self._body: StreamingBody | None = None
-        # Breaks in the middle are worth several more tries; a store that does not even begin is not.
-        self._retry = Retrying(
-            retry=retry_if_exception_type(StoreUnavailable), stop=stop_after_attempt(_RESUMES),
-            wait=wait_exponential(multiplier=0.2, max=5), reraise=True,
-        )  # fmt: skip
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._open()
-        try:
-            while block := self._retry(self._read):
-                self._offset += len(block)
-                yield block
-        finally:
-            self._close()
-
-    def _open(self) -> None:
-        with store_errors(self._key):
-            if self._offset:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._offset}-")
-            else:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
-        self._length = self._offset + answer["ContentLength"]
-        self._body = answer["Body"]
-
-    def _read(self) -> bytes:
-        if self._body is None and self._offset < self._length:
-            self._open()
-        if self._body is None:
-            return b""
-        try:
-            with store_errors(self._key):
-                return self._body.read(_BLOCK)
-        except StoreUnavailable:
-            self._close()
-            raise
-
-    def _close(self) -> None:
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+    def _fetched(self, key: str, target: Path, size: int, sha256: str) -> None:
+        with written_beside(target) as file:
+            for block in self.stream(key, size=size, sha256=sha256):
+                file.write(block)

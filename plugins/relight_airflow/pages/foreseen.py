@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from pydantic import ValidationError
-
-from relight.errors import ObjectMissing
+from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.forecast.values import Forecast, Span
 from relight.overview.keeping import newest
 from relight.planning.target import Target
+from relight.reading import read_json
 from relight.reporting.running import RunNow
 from relight.site import Run
 from relight.store.parallel import in_parallel
@@ -61,6 +60,7 @@ def foreseen(runs: Iterable[RunNow]) -> Mapping[str, Forecast]:
 
 def _read(run: RunNow) -> Forecast | None:
     try:
-        return Forecast.model_validate_json(site().store.get(run_of(run).forecast_key))
-    except (ObjectMissing, ValidationError):
+        key = run_of(run).forecast_key
+        return read_json(Forecast, site().store.get(key), on=key, what="a forecast")
+    except (ObjectMissing, ObjectCorrupt):
         return None  # none yet, or of another version: the overview's counts
