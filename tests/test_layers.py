@@ -22,8 +22,9 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "gtid": {"errors"},
     "keys": set(),
+    "host": set(),
     "sabotage": {"backups"},
-    "fleet": {"errors", "keys", "announcing"},
+    "fleet": {"errors", "keys", "host", "announcing"},
     "credentials": {"errors"},
     "accounting": {"backups"},
     "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning", "announcing"},
@@ -39,9 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "run_files"},
     "guard": {"errors", "gtid", "fleet", "binlog", "server"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
-    "fencing": {"errors", "fleet", "credentials", "backups", "store", "server"},
+    "fencing": {"errors", "fleet", "host", "credentials", "backups", "store", "server"},
     # Where applications find a shard.
-    "announcing": {"errors", "credentials", "backups", "server"},
+    "announcing": {"errors", "credentials", "host", "backups", "server"},
     # Airflow, from outside.
     "airflow_api": {"errors", "gtid", "credentials", "backups", "planning", "incident"},
     # Steps, and the story that they make.

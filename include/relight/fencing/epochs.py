@@ -19,6 +19,7 @@ from typing import Literal
 
 from relight.backups.manifest import Value
 from relight.errors import ClaimRefused, ObjectExists, ObjectMissing
+from relight.host import Host, Port
 from relight.store.base import Store
 
 _CLAIM = re.compile(r"/fence/(\d{6})\.claim\.json$")
@@ -32,8 +33,8 @@ class Claim(Value):
     epoch: int
     run_id: str
     server: str
-    host: str
-    port: int
+    host: Host
+    port: Port
     machine: str
     """Where it was claimed."""
     who: str
