@@ -225,7 +225,9 @@ def test_the_server_is_killed_and_started_again(pair: Pair, tmp_path: Path) -> N
 
 def through(server: Server, proxy: Proxy) -> Server:
     """The server as one that is reached by the proxy."""
-    return server.model_copy(update={"host": proxy.host, "port": proxy.port, "socket": server.socket.with_name("none.sock")})
+    return server.model_copy(
+        update={"host": proxy.host, "port": proxy.port, "socket": server.socket.with_name("none.sock")}
+    )
 
 
 def test_the_network_is_cut_also_between_a_commit_and_its_answer(

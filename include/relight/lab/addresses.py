@@ -41,5 +41,5 @@ def free_addresses(count: int, *, port: int = PORT) -> list[str]:
                 return found
     raise LabError(
         "no address for a server", on=f"port {port}", why="another program listens on that port on all addresses",
-        hint="end that program while the lab is up, or let it listen on one address only, as with bind-address=127.0.0.1",
+        hint="end it while the lab is up, or let it listen on one address only, as with bind-address=127.0.0.1",
     )  # fmt: skip

@@ -47,7 +47,8 @@ def all_servers(shard: Shard) -> tuple[Server, ...]:
 
 def _shard(place: Place, mysql: MySQL, name: str) -> Shard:
     source, first, second, scratch = (
-        _server(place, mysql, f"{name}-{role}", address) for role, address in zip(_ROLES, free_addresses(4), strict=True)
+        _server(place, mysql, f"{name}-{role}", address)
+        for role, address in zip(_ROLES, free_addresses(4), strict=True)
     )
     return Shard(name=name, source=source, replicas=(first, second), scratch=scratch)
 

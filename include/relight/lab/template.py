@@ -88,8 +88,8 @@ def _make(folder: Path, mysql: MySQL, logins: Logins) -> None:
     shutil.rmtree(data, ignore_errors=True)
     server = Server(
         name="template", host=free_addresses(1)[0], port=PORT, datadir=data,
-        socket=Place(folder).socket("template"), options_file=folder / "my.cnf", workdir=folder / "work", mysqld=mysql.mysqld,
-        mysqlbinlog=mysql.mysqlbinlog, control=ProcessControl(kind="process"),
+        socket=Place(folder).socket("template"), options_file=folder / "my.cnf", workdir=folder / "work",
+        mysqld=mysql.mysqld, mysqlbinlog=mysql.mysqlbinlog, control=ProcessControl(kind="process"),
     )  # fmt: skip
     write_options(server, mysql, server_id=1, extra={"innodb-redo-log-capacity": "8M"})
     command.run(
