@@ -55,13 +55,20 @@ class EnvironmentCredentials:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; FleetError names the variables that are not set."""
+        """The login for a purpose.
+
+        :raises CredentialsMissing: neither variable is set. FleetError: one is not, or is empty: for an empty user
+            PyMySQL takes the account of the operating system, and an empty password is one that was not filled in.
+        """
         names = [f"RELIGHT_{purpose.upper()}_{part}" for part in ("USER", "PASSWORD")]
         missing = [name for name in names if name not in self.environment]
-        if missing:
+        empty = [name for name in names if self.environment.get(name) == ""]
+        if missing or empty:
             kind = CredentialsMissing if missing == names else FleetError
+            faults = {"not set": missing, "empty": empty}
             raise kind(
-                f"no credentials for {purpose}", on=purpose, why=f"not set: {', '.join(missing)}",
+                f"no credentials for {purpose}", on=purpose,
+                why="; ".join(f"{fault}: {', '.join(those)}" for fault, those in faults.items() if those),
                 hint="set them in the environment; the README lists the accounts that are needed",
             )  # fmt: skip
         return Login(self.environment[names[0]], self.environment[names[1]])
