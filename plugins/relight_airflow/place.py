@@ -79,7 +79,7 @@ class AirflowCredentials:
         self._lock = Lock()
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when that has no login or password."""
+        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when login or password is."""
         with self._lock:
             if purpose not in self._known:
                 self._known[purpose] = _look_up(purpose)
