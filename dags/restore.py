@@ -48,6 +48,7 @@ from relight_airflow.request import (
     shard_param,
     skip_param,
     target_params,
+    timeline_param,
 )
 from relight_airflow.steps import DEFAULTS, TOLD, restore_tasks
 
@@ -62,6 +63,7 @@ with DAG(
         **target_params(),
         "mode": mode_param(),
         "skip_gtids": skip_param(),
+        "timeline": timeline_param(),
         "salvage": salvage_param(),
         **approval_params(),
         FLEET_RUN: fleet_run_param(),

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning", "announcing"},
     "run_files": {"errors", "accounting", "backups"},
     # What is in the store, and what to make of it.
-    "backups": {"errors", "gtid", "store", "binlog", "planning"},
+    "backups": {"errors", "gtid", "store", "binlog", "planning", "fencing"},
     "planning": {"errors", "gtid", "site", "store", "backups"},
     # What is known of a rebuilt server, signed.
     "certificate": {"errors", "fleet", "credentials", "keys", "run_files", "backups"},
@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "run_files"},
     "guard": {"errors", "gtid", "fleet", "binlog", "server"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
-    "fencing": {"errors", "fleet", "host", "credentials", "backups", "store", "server"},
+    "fencing": {"errors", "gtid", "fleet", "host", "credentials", "backups", "certificate", "store", "server"},
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "host", "backups", "server"},
     # Airflow, from outside.
@@ -48,20 +48,21 @@ ALLOWED: dict[str, set[str]] = {
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate"},
     "promotion": {"errors", "fleet", "site", "server", "fencing"},
+    "outdated": {"errors", "gtid", "site", "backups", "planning", "fencing", "server"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"errors", "site", "store", "backups"},
     "reporting": {"errors", "fleet", "forecast", "overview", "sabotage", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
     "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
     "incident": {"errors", "fleet", "site", "backups", "forecast", "planning", "store"},
-    "salvaging": {"errors", "gtid", "backups", "binlog", "guard"},
+    "salvaging": {"errors", "gtid", "backups", "binlog", "guard", "server"},
     "unpacking": {"errors", "progress", "store", "backups"},
     "checks": {"accounting", "gtid", "site", "run_files", "backups", "planning", "lane", "server", "verify"},
     "rehearsal": {"errors", "fleet", "credentials", "run_files", "sabotage", "backups", "binlog", "lane", "server", "store", "verify"},
     "steps": {"errors", "gtid", "fleet", "credentials", "site", "run_files", "splitting", "unpacking", "salvaging", "checks",
               "step_records", "reporting", "fencing", "forecast", "overview",
               "backups", "planning", "store", "server", "guard", "lane", "sabotage", "rehearsal",
-              "certificate", "proof", "promotion", "announcing"},
+              "certificate", "proof", "promotion", "outdated", "announcing"},
     "splitting": {"errors", "gtid", "site", "run_files", "backups", "planning", "binlog", "lane"},
     "recover": {"errors", "fleet", "site", "steps"},
     # Apart.

@@ -16,10 +16,13 @@ that is briefly away and does not retry a corrupt backup.
     |-- PlanError             the target cannot be reached with what the store holds
     |   |-- TargetError       the target is malformed or outside what exists
     |   |-- GapError          transactions are missing between snapshot and target
-    |   `-- SkipRefused       transactions build on one that is to be left out
+    |   |-- SkipRefused       transactions build on one that is to be left out
+    |   |-- HistoryConflict   one GTID stands for two transactions
+    |   `-- PlanOutdated      a stored plan would leave out what was backed up or decided since
     |-- ServerError
     |   |-- ServerUnreachable (retryable) no connection
     |   |-- ServerStartFailed mysqld did not come up
+    |   |-- WrongServer       another server answers than the one that is meant
     |   |-- StatementFailed   the server refused a statement
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
@@ -136,6 +139,14 @@ class SkipRefused(PlanError):
     """Transactions build on one that is to be left out."""
 
 
+class HistoryConflict(PlanError):
+    """One GTID stands for two transactions: the history of a server was begun anew."""
+
+
+class PlanOutdated(PlanError):
+    """A stored plan would leave out what was backed up or decided since it was made."""
+
+
 class ServerError(RelightError):
     """Something about one mysqld."""
 
@@ -148,6 +159,10 @@ class ServerUnreachable(ServerError):
 
 class ServerStartFailed(ServerError):
     """mysqld did not come up."""
+
+
+class WrongServer(ServerError):
+    """Another server answers than the one that is meant: nothing was changed on it."""
 
 
 class StatementFailed(ServerError):

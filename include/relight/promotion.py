@@ -74,31 +74,35 @@ def refuse_second_writer(site: Site, run: Run, uuid: str) -> list[Answer]:
 
     :raises PromotionRefused: one of them takes writes, or receives from somebody who may.
     """
-    former = list(_former_sources(site, run))
-    answers = ask([*former, *run.shard_of(site.fleet).replicas], site.admin, rebuilt_uuid=uuid)
+    former = dict(_former_sources(site, run))
+    known = {server.name: meant for server, meant in former.items() if meant}
+    answers = ask([*former, *run.shard_of(site.fleet).replicas], site.admin, rebuilt_uuid=uuid, known=known)
     if problems := [answer.problem for answer in answers if answer.problem]:
         raise PromotionRefused(
             "the shard has a source already", on=run.shard, why="; ".join(problems),
             hint="the server stays closed. If the other one is not to be the source, close it first, then clear this "
             "task",
         )  # fmt: skip
-    closed = {answer.server for answer in answers if answer.closed}
+    closed = {answer.server: answer.uuid for answer in answers if answer.closed}
     for server in former:
         if server.name in closed:
-            keep_closed(server, site.admin)
+            keep_closed(server, site.admin, closed[server.name])
             site.progress.say(f"{server.name} is alive and closed, and was made to stay so")
     return answers
 
 
-def _former_sources(site: Site, run: Run) -> Iterable[Server]:
-    """The source of the fleet file, and whatever the last epochs were opened on."""
+def _former_sources(site: Site, run: Run) -> Iterable[tuple[Server, str]]:
+    """The source of the fleet file, and whatever the last epochs were opened on, each with its UUID where that is
+    known: addresses are given to other servers in time."""
     source = run.shard_of(site.fleet).source
-    yield source
+    yield source, ""
     known = {(source.host, source.port)}
     for epoch in load_epochs(site.store, run.shard, last=3):
         place = (epoch.claim.host, epoch.claim.port)
         if place not in known:
             known.add(place)
-            yield source.model_copy(update={
-                "name": epoch.claim.server, "host": epoch.claim.host, "port": epoch.claim.port, "socket": _NO_SOCKET
+            there = source.model_copy(update={
+                "name": f"{epoch.claim.server}, opened in epoch {epoch.claim.epoch}", "host": epoch.claim.host,
+                "port": epoch.claim.port, "socket": _NO_SOCKET,
             })  # fmt: skip
+            yield there, epoch.outcome.server_uuid if epoch.outcome else ""

@@ -13,8 +13,9 @@ from relight.binlog.scan import scan
 from relight.binlog.transactions import LogSummary, summarize
 from relight.errors import BinlogError
 from relight.gtid import GtidSet
-from relight.guard.directory import contents_of, server_uuid
+from relight.guard.directory import contents_of
 from relight.guard.logs import is_relay_log, logs_in
+from relight.server.identity import server_uuid
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from relight.announcing.base import Factory
 from relight.backups.manifest import GtidField, Value
@@ -19,6 +20,8 @@ from relight.planning.target import Target
 from relight.progress import Progress
 from relight.sabotage import Sabotage
 from relight.store.base import Store
+
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Run(Value):
     """Whether to ship what a lost source's disk still holds before the plan is made."""
     requested_by: str = ""
     """Who asked for it, as far as is known; for the record."""
+    timeline: int | None = Field(default=None, ge=0)
+    """Which timeline to follow; None: the present one."""
     sabotages: tuple[Sabotage, ...] = ()
     """What a rehearsal breaks once it has proved the shard: the first of these that is possible there."""
 
@@ -67,8 +72,12 @@ class Run(Value):
     @field_validator("run_id")
     @classmethod
     def _usable_as_name(cls, value: str) -> str:
-        # Run ids come from Airflow ("manual__2026-11-22T19:02:11+00:00") and name folders and objects.
-        return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in value)[:200]
+        # Run ids come from Airflow ("manual__2026-11-22T19:02:11+00:00") and name folders and objects. What cannot
+        # stand in a name is replaced; a digest of the whole keeps apart what becomes equal by that, or by being cut.
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in value)
+        if plain == value and len(value) <= _LONGEST_NAME and value.strip("."):
+            return value
+        return f"{plain[: _LONGEST_NAME - 13]}-{hashlib.sha256(value.encode('utf-8')).hexdigest()[:12]}"
 
     def shard_of(self, fleet: Fleet) -> Shard:
         """The shard that is restored."""

@@ -74,7 +74,7 @@ def refuse_another(incident: str, shard: str, conf: Mapping[str, Any]) -> None:
     refuse_other_restore(name, {part: conf[part] for part in _WHAT}, found.conf or {})
 
 
-_WHAT = ("shard", "target_kind", "target_value", "mode", "salvage", "skip_gtids")
+_WHAT = ("shard", "target_kind", "target_value", "mode", "salvage", "skip_gtids", "timeline")
 
 
 def _send(message: Any) -> Any:

@@ -49,7 +49,7 @@ class FleetRequest(Value):
         """What the run of DAG ``restore`` for one shard is asked."""
         return {
             "shard": shard, "target_kind": self.target_kind, "target_value": self.target_value, "mode": self.mode,
-            "salvage": self.salvage, "skip_gtids": "", "approved_by": self.approved_by,
+            "salvage": self.salvage, "skip_gtids": "", "timeline": None, "approved_by": self.approved_by,
             "approval_reason": self.approval_reason, FLEET_RUN: fleet_run,
         }  # fmt: skip
 

@@ -75,6 +75,15 @@ def skip_param() -> Param:
     )  # fmt: skip
 
 
+def timeline_param() -> Param:
+    """Which of the shard's histories is followed."""
+    return Param(
+        None, type=["integer", "null"], minimum=0, title="Timeline", section="Exceptions",
+        description="Empty: the present one. A number: an older one, with what later restores have given up; relight "
+        "catalog SHARD draws them.",
+    )  # fmt: skip
+
+
 def salvage_param() -> Param:
     """Whether the lost source's own disk is looked at."""
     return Param(
@@ -176,7 +185,7 @@ def read_request(
         "run_id": run_id, "shard": shard, "target": target, "mode": mode,
         "skip": str(params.get("skip_gtids") or ""), "approved_by": str(params.get("approved_by") or "").strip(),
         "approval_reason": str(params.get("approval_reason") or "").strip(),
-        "salvage": bool(params.get("salvage", True)), "requested_by": requested_by,
+        "salvage": bool(params.get("salvage", True)), "requested_by": requested_by, "timeline": params.get("timeline"),
     })  # fmt: skip
     run.server(fleet)
     return run

@@ -93,7 +93,7 @@ def test_every_parameter_has_a_type_a_title_and_an_explanation(bag: Any, dag_id:
 def test_what_must_be_said_is_open_in_the_form_and_what_is_rarely_needed_is_folded(bag: Any, dag_id: str) -> None:
     folded = {name for name, param in bag.dags[dag_id].params.items() if param.schema.get("section")}
     rare = {
-        "restore": {"skip_gtids", "salvage", "approved_by", "approval_reason", "fleet_run"},
+        "restore": {"skip_gtids", "timeline", "salvage", "approved_by", "approval_reason", "fleet_run"},
         "restore_fleet": {"salvage", "approved_by", "approval_reason"},
     }  # fmt: skip
     assert folded == rare.get(dag_id, set())

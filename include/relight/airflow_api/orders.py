@@ -17,7 +17,7 @@ ONE, MANY = "restore", "restore_fleet"
 
 _DEFAULTS: Mapping[str, Any] = {
     "target_kind": "latest", "target_value": "", "mode": "promote", "skip_gtids": "", "salvage": True,
-    "approved_by": "", "approval_reason": "",
+    "approved_by": "", "approval_reason": "", "timeline": None,
 }  # fmt: skip
 """What the DAGs take where a request says nothing, as with curl; a test compares."""
 
@@ -31,6 +31,7 @@ class Order(Value):
     target: Target
     mode: Literal["promote", "rehearse"] = "promote"
     skip: GtidField = GtidSet()
+    timeline: int | None = None
     salvage: bool = True
     approved_by: str = ""
     approval_reason: str = ""
@@ -42,7 +43,7 @@ class Order(Value):
 
     def conf(self) -> dict[str, Any]:
         """The parameters of DAG ``restore``."""
-        return {"shard": self.shard, **self._how(), "skip_gtids": str(self.skip)}
+        return {"shard": self.shard, **self._how(), "skip_gtids": str(self.skip), "timeline": self.timeline}
 
     def conf_with(self, shards: Sequence[str]) -> dict[str, Any]:
         """The parameters of DAG ``restore_fleet``, for this and other shards. :raises FleetError: it cannot do that."""
@@ -50,6 +51,11 @@ class Order(Value):
             raise FleetError(
                 "transactions belong to one shard", on=str(self.skip), why=f"{len(shards)} shards are named",
                 hint="leave transactions out of one shard at a time",
+            )  # fmt: skip
+        if self.timeline is not None:
+            raise FleetError(
+                "a timeline belongs to one shard", on=str(self.timeline), why=f"{len(shards)} shards are named",
+                hint="restore those that follow an older timeline one at a time",
             )  # fmt: skip
         return {"incident": self.incident, "shards": list(shards), **self._how()}
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from relight.backups.manifest import SegmentManifest, SnapshotManifest, Value
+from relight.fencing.timelines import Timeline, load_timelines
 from relight.gtid import GtidSet
 from relight.planning.plan import SnapshotReference
 from relight.store import layout
@@ -49,12 +50,14 @@ class Catalog(Value):
     missing: tuple[str, ...] = ()
     """Keys of segments whose manifest is there without them."""
     unreadable: tuple[Unreadable, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    """Those that were begun by restores, oldest first."""
 
 
 def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
     """Read every manifest of the shard, ``parallel`` at a time.
 
-    A damaged or missing object is noted, not raised: it matters only if a plan needs it.
+    A damaged or missing object is noted, not raised: it matters only if a plan needs it. Timelines always matter.
     """
     listed = [*store.list(layout.snapshots(shard)), *store.list(layout.segments(shard))]
     sizes = {entry.key: entry.size for entry in listed if entry.size}  # an empty object was never finished
@@ -80,7 +83,7 @@ def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
         shard=shard, snapshots=_sorted(snapshots, lambda s: (s.reference.taken_at, s.reference.id)),
         segments=_sorted(segments, lambda s: (s.server_uuid, s.previous_gtids.count(), s.file)),
         missing=tuple(s.key for s in segments if sizes.get(s.key) != s.stored_bytes),
-        unreadable=_sorted(unreadable, lambda entry: entry.key),
+        unreadable=_sorted(unreadable, lambda entry: entry.key), timelines=load_timelines(store, shard),
     )  # fmt: skip
 
 

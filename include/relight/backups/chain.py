@@ -43,11 +43,8 @@ class Chain:
     """Segments that would lead further if their objects were there."""
     left_out: GtidSet
     """Transactions that belong to another history."""
-
-    @property
-    def missing(self) -> GtidSet:
-        """What lies between the end of the chain and the nearest segment beyond it."""
-        return self.beyond[0].previous_gtids - self.end if self.beyond else GtidSet()
+    missing: GtidSet
+    """What lies between the end of the chain and the nearest segment beyond it."""
 
 
 def history(segment: SegmentManifest) -> GtidSet:
@@ -98,25 +95,37 @@ def follow(
     :param lost: keys of segments that are not there any more.
     """
     limit = within | start if within is not None else None
-    wanted_of = [segment.gtids if limit is None else segment.gtids & limit for segment in segments]
-    entries = list(zip(segments, wanted_of, strict=True))
-    queues = _by_server(entry for entry in entries if entry[0].key not in lost)
+    entries = [_entry(segment, limit) for segment in segments]
+    queues = _by_server(entry for entry in entries if entry.segment.key not in lost)
     end, links = start, list[Link]()
     queue: _Queue | None = None
     while found := _next(queue, queues, end):
         queue, place, take = found
-        links.append(Link(queue[place][0], take))
+        links.append(Link(queue[place].segment, take))
         del queue[place]
         end = end | take
-    beyond = [segment for queue in queues for segment, wanted in queue if wanted - end]
-    beyond.sort(key=lambda segment: ((segment.previous_gtids - end).count(), segment.previous_gtids.count()))
-    damaged = [segment for segment, wanted in entries if segment.key in lost and wanted - end]
-    left_out = GtidSet.union(s.gtids - wanted for s, wanted in entries if wanted is not s.gtids)
-    return Chain(start, tuple(links), end, tuple(beyond), tuple(damaged), left_out)
+    ahead = [entry for queue in queues for entry in queue if entry.wanted - end]
+    ahead.sort(key=lambda one: ((one.before - end).count(), one.before.count()))
+    beyond = tuple(one.segment for one in ahead)
+    missing = ahead[0].before - end if ahead else GtidSet()
+    damaged = tuple(one.segment for one in entries if one.segment.key in lost and one.wanted - end)
+    left_out = GtidSet.union(one.segment.gtids - one.wanted for one in entries if one.wanted is not one.segment.gtids)
+    return Chain(start, tuple(links), end, beyond, damaged, left_out, missing)
 
 
-_Entry = tuple[SegmentManifest, GtidSet]
-"""A segment, and what is wanted of it."""
+def _entry(segment: SegmentManifest, limit: GtidSet | None) -> _Entry:
+    if limit is None:
+        return _Entry(segment, segment.gtids, segment.previous_gtids)
+    return _Entry(segment, segment.gtids & limit, segment.previous_gtids & limit)
+
+
+class _Entry(NamedTuple):
+    """A segment, what is wanted of it, and what must be there before: nothing that the history has not."""
+
+    segment: SegmentManifest
+    wanted: GtidSet
+    before: GtidSet
+
 
 _Queue = deque[_Entry]
 """What one server shipped, oldest first."""
@@ -125,21 +134,21 @@ _Queue = deque[_Entry]
 def _by_server(entries: Iterable[_Entry]) -> list[_Queue]:
     servers: dict[str, _Queue] = defaultdict(deque)
     # File numbers begin anew when a server's logs are reset; what was executed before only grows.
-    for entry in sorted(entries, key=lambda one: (one[0].previous_gtids.count(), one[0].file)):
-        servers[entry[0].server_uuid].append(entry)
+    for entry in sorted(entries, key=lambda one: (one.segment.previous_gtids.count(), one.segment.file)):
+        servers[entry.segment.server_uuid].append(entry)
     # The server that wrote last leads furthest, with the fewest files to fetch.
-    return sorted(servers.values(), key=lambda queue: history(queue[-1][0]).count(), reverse=True)
+    return sorted(servers.values(), key=lambda queue: history(queue[-1].segment).count(), reverse=True)
 
 
 def _next(current: _Queue | None, queues: list[_Queue], end: GtidSet) -> tuple[_Queue, int, GtidSet] | None:
     """The next segment to take and what is taken: of the same server, else of another; None where the chain ends."""
     for queue in [current, *queues] if current is not None else queues:
-        while queue and not (take := queue[0][1] - end):
+        while queue and not (take := queue[0].wanted - end):
             queue.popleft()
-        if queue and queue[0][0].previous_gtids <= end:
+        if queue and queue[0].before <= end:
             return queue, 0, take
     for queue in queues:
-        for place, (segment, wanted) in enumerate(queue):
-            if segment.previous_gtids <= end and (take := wanted - end):
+        for place, one in enumerate(queue):
+            if one.before <= end and (take := one.wanted - end):
                 return queue, place, take
     return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from relight.backups.branches import branch_of, is_of, timeline_of
 from relight.backups.catalog import Catalog
-from relight.backups.chain import follow, newest_history
+from relight.backups.chain import follow
 from relight.backups.manifest import GtidField, Value
 from relight.errors import PlanError
+from relight.gtid import GtidSet
 from relight.planning.unreachable import reached
 
 
@@ -34,12 +36,9 @@ class Reach(Value):
 
 def reaches(catalog: Catalog) -> tuple[Reach, ...]:
     """One entry per snapshot, oldest first."""
-    try:
-        within = newest_history(catalog.segments)
-    except PlanError:
-        within = None  # two histories: a plan asks which one; here every segment counts
     found = []
     for snapshot in catalog.snapshots:
+        within = _within(catalog, snapshot.reference.gtids)
         chain = follow(snapshot.reference.gtids, catalog.segments, within, catalog.missing)
         found.append(
             Reach(
@@ -50,3 +49,14 @@ def reaches(catalog: Catalog) -> tuple[Reach, ...]:
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _within(catalog: Catalog, snapshot: GtidSet) -> GtidSet | None:
+    """The history that a restore from the snapshot follows: the present one where the snapshot is part of that."""
+    try:
+        present = branch_of(catalog)
+        if is_of(present, snapshot, catalog):
+            return present.within
+        return branch_of(catalog, timeline_of(snapshot, catalog.timelines)).within
+    except PlanError:
+        return None  # two histories: a plan asks which one; here every segment counts

@@ -35,6 +35,12 @@ class Origin:
     any, because it was cloned or restored with it. Of the latter its files say nothing, yet build on it."""
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class Digests:
     """SHA-256 of closed log files, remembered in a file, so that each is read for it only once.
 
@@ -54,8 +60,7 @@ class Digests:
         stat = path.stat()
         identity = f"{path.name} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
         if identity not in self._known:
-            with path.open("rb") as file:
-                self._known[identity] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._known[identity] = file_digest(path)
         self._used[identity] = self._known[identity]
         return self._used[identity]
 

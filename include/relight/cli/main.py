@@ -17,6 +17,7 @@ from relight.cli import (
     quarantine,
     rehearsals,
     restoring,
+    timeline,
     via_airflow,
 )
 from relight.cli import fleet as fleet_view
@@ -31,6 +32,7 @@ app.add_typer(certificate.app, name="certificate")
 app.add_typer(fence.app, name="fence")
 app.add_typer(lab.app, name="lab")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(timeline.app, name="timeline")
 lab.app.command("demo")(demo.demo)
 app.command("restore")(restoring.restore)
 app.command("validate")(restoring.validate)

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from relight.backups.branches import summaries
 from relight.backups.catalog import Catalog, load_catalog
 from relight.backups.manifest import SegmentManifest
 from relight.backups.reach import Reach, reaches
+from relight.cli.branches import show_branches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
 from relight.gtid import GtidSet
@@ -25,6 +27,7 @@ from relight.reporting.words import size
 from relight.site import Run
 
 _MODES_SHOWN = 60
+TIMELINE = "Follow this timeline instead of the present one; relight catalog draws them."
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
@@ -40,12 +43,17 @@ def catalog(
     """Show what the store holds for a shard: snapshots, segments, gaps, damage."""
     with readable_errors(), open_site(fleet) as site:
         found = load_catalog(site.store, site.fleet.shard(shard).name, parallel=site.fleet.store.parallel)
-        led = reaches(found)
+        led, branches = reaches(found), summaries(found)
     if as_json:
-        document = {**found.model_dump(mode="json"), "reach": [one.model_dump(mode="json") for one in led]}
+        document = {
+            **found.model_dump(mode="json"), "reach": [one.model_dump(mode="json") for one in led],
+            "branches": [one.model_dump(mode="json") for one in branches],
+        }  # fmt: skip
         print(json.dumps(document, indent=1))
     else:
         _show_catalog(found, led)
+        if len(branches) > 1:
+            show_branches(found.shard, branches)
 
 
 def plan(
@@ -55,6 +63,7 @@ def plan(
         Literal["promote", "rehearse"], typer.Option(help="Which server is rebuilt: the shard's source, or its scratch")
     ] = "promote",
     skip_gtid: Annotated[list[str] | None, typer.Option(help="Leave this transaction out. May be repeated.")] = None,
+    timeline: Annotated[int | None, typer.Option(min=0, help=TIMELINE)] = None,
     fleet: FleetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +74,7 @@ def plan(
         found = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
         made = make_plan(
             found, run.target, datetime.now(UTC), reserve=site.fleet.limits.disk_reserve,
-            skip=GtidSet.parse(",".join(skip_gtid or ())),
+            skip=GtidSet.parse(",".join(skip_gtid or ())), timeline=timeline,
         )  # fmt: skip
         surveys = [planned.segment.survey for planned in made.segments]
         modes = planned_modes(load_snapshot_manifest(site.store, made.snapshot), surveys)
@@ -115,6 +124,7 @@ def _show_plan(made: Plan, mode: str, server: str) -> None:
     if made.skip:
         facts.add_row("leaves out", f"{made.skip}, if nothing builds on it")
     facts.add_row("onto", f"{server}, {'to be promoted' if mode == 'promote' else 'a rehearsal, never promoted'}")
+    facts.add_row("timeline", str(made.timeline))
     facts.add_row("snapshot", f"{snapshot.id} of {_short(snapshot.taken_at)}, {size(snapshot.data_bytes)}")
     facts.add_row("download", size(made.download_bytes))
     facts.add_row("disk needed", size(made.disk_bytes))

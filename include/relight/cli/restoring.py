@@ -11,6 +11,7 @@ import typer
 from relight.airflow_api.orders import Order
 from relight.cli import via_airflow
 from relight.cli.context import open_site, readable_errors
+from relight.cli.planning import TIMELINE
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
 from relight.incident.naming import incident_id
@@ -39,6 +40,7 @@ def restore(
     skip_gtid: Annotated[
         list[str] | None, typer.Option(help="Leave this transaction out, if nothing builds on it. May be repeated.")
     ] = None,
+    timeline: Annotated[int | None, typer.Option(min=0, help=TIMELINE)] = None,
     approved_by: Annotated[
         str, typer.Option(help="Your name, to promote although something is inconclusive. The certificate says so.")
     ] = "",
@@ -66,7 +68,7 @@ def restore(
             ordered = Order(
                 incident=incident_id(incident or via_airflow.new_incident()), shard=shards[0],
                 target=Target.parse(target), mode=mode, skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage,
-                approved_by=approved_by, approval_reason=approval_reason,
+                approved_by=approved_by, approval_reason=approval_reason, timeline=timeline,
             )  # fmt: skip
         via_airflow.order(ordered, list(dict.fromkeys(shards)), airflow=airflow, wait=wait, as_json=as_json)
         return
@@ -80,7 +82,7 @@ def restore(
         run = Run(
             run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
             mode=mode, approved_by=approved_by, approval_reason=approval_reason,
-            skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage,
+            skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage, timeline=timeline,
         )  # fmt: skip
         site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
         report = recover(site, run, workers=workers)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from relight.credentials import Login
 from relight.errors import RelightError, ServerUnreachable, StatementFailed
 from relight.fleet import Server
-from relight.server.session import Session, connect
+from relight.server.session import Session, connect_elsewhere
+from relight.server.session import ask as session_of
 
 _SECONDS = 5.0
 
@@ -22,16 +23,30 @@ class Answer:
     problem: str = ""
     closed: bool = False
     """It is alive, takes no writes, and is no replica of the rebuilt server."""
+    uuid: str = ""
+    """Who answered."""
 
 
-def ask(servers: Iterable[Server], login: Login, *, rebuilt_uuid: str) -> list[Answer]:
-    """Ask every server that is not the rebuilt one. One that does not answer says nothing, and is no problem."""
-    return [answer for server in servers for answer in _ask(server, login, rebuilt_uuid)]
+def ask(
+    servers: Iterable[Server], login: Login, *, rebuilt_uuid: str, known: Mapping[str, str] | None = None
+) -> list[Answer]:
+    """Ask every server that is not the rebuilt one. One that does not answer says nothing, and is no problem.
+
+    :param known: by the server's name, the UUID of the one that is meant. Where another one answers, the address has
+        been given to somebody else since.
+    """
+    return [
+        answer for server in servers for answer in _ask(server, login, rebuilt_uuid, (known or {}).get(server.name))
+    ]
 
 
-def _ask(server: Server, login: Login, rebuilt_uuid: str) -> Iterator[Answer]:
+def _ask(server: Server, login: Login, rebuilt_uuid: str, meant: str | None) -> Iterator[Answer]:
     try:
-        with connect(server, login, timeout=_SECONDS) as session:
+        with session_of(server, login, timeout=_SECONDS) as session:
+            there = str(session.value("SELECT @@server_uuid"))
+            if meant is not None and there != meant:
+                yield Answer(server.name, f"is gone: {there} has its address now")
+                return
             yield from _answers(server, session, rebuilt_uuid)
     except ServerUnreachable as silent:
         yield Answer(server.name, f"does not answer: {silent.why}")
@@ -54,7 +69,7 @@ def _answers(server: Server, session: Session, rebuilt_uuid: str) -> Iterator[An
     )
     # What was a source once may be a replica of the rebuilt server now: that one is wanted.
     follows = any(source == rebuilt_uuid for source, _, _ in sources)
-    yield Answer(server.name, f"{uuid} is alive and closed to writes", closed=not follows)
+    yield Answer(server.name, f"{uuid} is alive and closed to writes", closed=not follows, uuid=str(uuid))
     for source, host, port in sources:
         if source != rebuilt_uuid:
             yield Answer(
@@ -63,12 +78,12 @@ def _answers(server: Server, session: Session, rebuilt_uuid: str) -> Iterator[An
             )  # fmt: skip
 
 
-def keep_closed(server: Server, login: Login) -> None:
-    """Make a server that is alive and closed stay so, also after its next start.
+def keep_closed(server: Server, login: Login, uuid: str) -> None:
+    """Make a server that is alive and closed stay so, also after its next start. ``uuid``: who said that it is.
 
-    :raises RelightError: it cannot be made sure of.
+    :raises RelightError: it cannot be made sure of. WrongServer: another one answers by now.
     """
-    with connect(server, login, timeout=_SECONDS) as session:
+    with connect_elsewhere(server, login, uuid, timeout=_SECONDS) as session:
         close_to_writes(session)
         if session.row("SELECT @@GLOBAL.super_read_only, @@GLOBAL.offline_mode") != (1, 1):
             raise RelightError("a server did not close", on=server.name, why="it says so itself")
@@ -79,4 +94,8 @@ def close_to_writes(session: Session) -> None:
     session.run("SET SESSION sql_log_bin = 0")
     session.run("SET PERSIST super_read_only = ON")
     session.run("SET PERSIST offline_mode = ON")
-    session.run("SET PERSIST event_scheduler = OFF")
+    # Persisted, a server that has it disabled would drop all persisted settings with it at its next start.
+    if session.value("SELECT @@GLOBAL.event_scheduler") == "DISABLED":
+        session.run("RESET PERSIST IF EXISTS event_scheduler")
+    else:
+        session.run("SET PERSIST event_scheduler = OFF")

@@ -17,8 +17,9 @@ import re
 from datetime import UTC, datetime
 from typing import Literal
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import GtidField, Value
 from relight.errors import ClaimRefused, ObjectExists, ObjectMissing
+from relight.gtid import GtidSet
 from relight.host import Host, Port
 from relight.store.base import Store
 
@@ -53,6 +54,13 @@ class Outcome(Value):
     """The run whose claim it was."""
     server_uuid: str = ""
     """Of the server that was opened."""
+    gtids: GtidField | None = None
+    """The transactions that it was opened with. None: given up, or opened by a version that did not say."""
+    birth: str = ""
+    """The GTID of the empty transaction that it committed before it was opened; in the history of no other server
+    but those that have followed it since. Empty: its first one."""
+    parent: int | None = None
+    """The epoch in whose timeline these transactions lie; 0 is the one before the first epoch. None: not said."""
     who: str
     why: str
     at: datetime
@@ -105,8 +113,13 @@ def claim(store: Store, wanted: Claim) -> Claim:
     return made
 
 
-def win(store: Store, mine: Claim, *, server_uuid: str, who: str, why: str) -> Outcome:
+def win(
+    store: Store, mine: Claim, *, server_uuid: str, who: str, why: str, gtids: GtidSet | None = None, birth: str = "",
+    parent: int | None = None,
+) -> Outcome:  # fmt: skip
     """Decide that the server of this claim is opened. From here on no other run can open one in this epoch.
+
+    :param gtids: what it is opened with: the beginning of a new timeline, which branches off from ``parent``.
 
     :raises ClaimRefused: the claim was given up by somebody, or there is a newer one.
     """
@@ -115,7 +128,7 @@ def win(store: Store, mine: Claim, *, server_uuid: str, who: str, why: str) -> O
         raise _overtaken(mine, last)
     wanted = Outcome(
         shard=mine.shard, epoch=mine.epoch, kind="opened", run_id=mine.run_id, server_uuid=server_uuid, who=who,
-        why=why, at=datetime.now(UTC),
+        why=why, at=datetime.now(UTC), gtids=gtids, birth=birth, parent=parent,
     )  # fmt: skip
     decided = _decide(store, wanted)
     if (decided.kind, decided.server_uuid) != ("opened", server_uuid):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -10,18 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from relight.gtid import is_server_uuid
 from relight.guard import mounts
 from relight.guard.finding import Finding
+from relight.server.identity import server_uuid
 
 _WRITTEN_BY_SERVERS = re.compile(
     r"^(ibdata\d+|ibtmp\d+|ib_logfile\d+|#ib_redo\d+(_tmp)?|undo_\d+|.*\.ib[du]|.*\.dblwr|.*\.\d{6,})$"
 )
 """Redo logs, binary logs, relay logs, and what else of InnoDB is only ever written by a server."""
-
-_SETTINGS = ("read_only", "super_read_only", "offline_mode")
 
 
 @dataclass(frozen=True)
@@ -121,46 +117,9 @@ def moment(entry: Entry) -> datetime:
     return datetime.fromtimestamp(entry.info.st_mtime, UTC)
 
 
-def server_uuid(directory: Path) -> str:
-    """Who the directory says it is, in auto.cnf; empty where it says nothing.
-
-    :raises ValueError: what it says is no UUID. OSError: it cannot be read.
-    """
-    try:
-        text = (directory / "auto.cnf").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""  # as in a copy that was never started
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip().replace("_", "-") == "server-uuid":
-            if not is_server_uuid(value.strip().lower()):
-                break
-            return value.strip().lower()
-    raise ValueError("auto.cnf holds no server UUID")
-
-
 def identity(contents: Contents) -> Iterator[Finding]:
     """Something is wrong with what the directory says about itself."""
     try:
         server_uuid(contents.real)
     except (ValueError, OSError) as error:
         yield Finding("identity", f"it is not known whose data {contents.top} holds: {error}")
-
-
-def persisted(directory: Path) -> dict[str, str]:
-    """Whether its server comes up read-only or offline, as far as ``SET PERSIST`` has said so."""
-    try:
-        document = json.loads((directory / "mysqld-auto.cnf").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # nothing was persisted; a broken file keeps mysqld from starting at all
-    return dict(_settings(document))
-
-
-def _settings(document: Any) -> Iterator[tuple[str, str]]:
-    """Where they stand in the document has changed from version to version."""
-    if isinstance(document, dict):
-        for name, value in document.items():
-            if name in _SETTINGS and isinstance(value, dict) and "Value" in value:
-                yield name, str(value["Value"])
-            else:
-                yield from _settings(value)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from relight.errors import GuardRefused
-from relight.guard.directory import server_uuid
 from relight.guard.renaming import write_out
+from relight.server.identity import server_uuid
 
 CLEARANCE_SECONDS = 30
 KEPT_SECONDS = 90 * 24 * 3600

@@ -18,8 +18,10 @@ from relight.gtid import GtidSet
 from relight.guard import directory, locks, logs, mounts, processes, sockets
 from relight.guard.directory import Contents, contents_of
 from relight.guard.finding import Finding, grouped
+from relight.server.identity import server_uuid
 from relight.server.locality import is_this_machine
 from relight.server.mysqld import port_answers
+from relight.server.persisted import persisted
 from relight.server.rebuilt import Mark, read_mark
 
 
@@ -90,11 +92,11 @@ def facts_of(datadir: Path) -> Facts:
     contents = contents_of(datadir)
     newest = directory.last_written(contents)
     try:
-        uuid = directory.server_uuid(contents.real)
+        uuid = server_uuid(contents.real)
     except (OSError, ValueError):
         uuid = ""  # a finding of its own
     return Facts(
-        server_uuid=uuid, settings=directory.persisted(contents.real),
+        server_uuid=uuid, settings=persisted(contents.real),
         last_written=newest.path.name if newest else "", last_write=directory.moment(newest) if newest else None,
         mark=_mark(contents.real),
     )  # fmt: skip

@@ -10,8 +10,9 @@ from pathlib import Path
 from relight.errors import GuardRefused
 from relight.fleet import Fleet, Server
 from relight.guard.clearance import ASIDE, TIME
-from relight.guard.directory import contents_of, server_uuid
+from relight.guard.directory import contents_of
 from relight.guard.logs import Held, held_in
+from relight.server.identity import server_uuid
 from relight.server.locality import is_this_machine
 
 

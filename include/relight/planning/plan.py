@@ -64,6 +64,8 @@ class Plan(Value):
     """Free space the restore needs on the target's disk, the fleet's reserve included."""
     notes: tuple[str, ...] = ()
     """What an operator should know before carrying it out; empty when all is as it should be."""
+    timeline: int = 0
+    """The one that it follows."""
 
 
 def load_plan(store: Store, run: Run) -> Plan:

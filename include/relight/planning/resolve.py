@@ -9,6 +9,8 @@ an error that says why and names the nearest point that can.
   time or beyond it, else nobody knows what is missing; a snapshot's own time reaches the snapshot.
 - *a GTID*: the log up to that transaction, or to just before it.
 - *a position*: the log up to that place in one server's file.
+
+All of them follow one timeline (:mod:`relight.backups.branches`): the present one, unless another is asked for.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from relight.backups.branches import Branch, branch_of, is_of, only_adds_strangers, present_number, timeline_of
 from relight.backups.catalog import Catalog, CatalogSnapshot
-from relight.backups.chain import history, newest_history
+from relight.backups.chain import history
+from relight.backups.collisions import refuse_older_than_what_it_holds, refuse_overlaps
 from relight.backups.manifest import SegmentManifest
 from relight.errors import ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError
 from relight.gtid import Gtid, GtidSet
@@ -31,13 +35,15 @@ from relight.store import layout
 
 
 def make_plan(
-    catalog: Catalog, target: Target, now: datetime, *, reserve: float = 1.2, skip: GtidSet | None = None
+    catalog: Catalog, target: Target, now: datetime, *, reserve: float = 1.2, skip: GtidSet | None = None,
+    timeline: int | None = None,
 ) -> Plan:  # fmt: skip
     """The plan that leads to ``target``, without the transactions in ``skip``. ``reserve`` is the fleet's
-    ``disk_reserve``.
+    ``disk_reserve``; ``timeline`` the one to follow, None: the present one.
 
     :raises TargetError: the target lies outside of what exists. GapError: transactions are missing on
-        the way. ObjectMissing, ObjectCorrupt: what the plan needs is damaged. PlanError: anything else.
+        the way. ObjectMissing, ObjectCorrupt: what the plan needs is damaged. HistoryConflict: one number stands for
+        two transactions on it. PlanError: anything else.
     """
     if target.kind == "time" and target.time > now:
         raise TargetError(
@@ -45,36 +51,97 @@ def make_plan(
         )
     skip = skip or GtidSet()
     intact = _without(skip, _intact_snapshots(catalog))
-    within = _history(catalog, target)
-    candidates = _of_history(catalog, _candidates(catalog, intact, target), within)
-    found = _first_success(candidates, lambda snapshot: route(catalog, snapshot, target, within))
-    return _leaving_out(skip, _plan(catalog, target, now, found, reserve))
+    branch = _followed(catalog, target, timeline)
+    logs = _on(catalog, branch)
+    refuse_overlaps(logs, catalog.shard)
+    candidates, strangers = _of_branch(catalog, _candidates(catalog, intact, target), branch)
+
+    def attempt(snapshot: CatalogSnapshot) -> Route:
+        refuse_older_than_what_it_holds(snapshot, logs, catalog.shard)
+        return route(catalog, snapshot, target, branch)
+
+    found = _first_success(candidates, attempt)
+    notes = (*strangers.get(found.snapshot.reference.id, ()), *found.notes)
+    return _leaving_out(catalog, skip, _plan(catalog, target, now, replace(found, notes=notes), reserve, branch))
 
 
-def _history(catalog: Catalog, target: Target) -> GtidSet | None:
-    """The history to keep to: the newest one, or that of the server which has the wanted place."""
+def _followed(catalog: Catalog, target: Target, timeline: int | None) -> Branch:
+    """The timeline to keep to, and in it the history of the server that has the wanted place.
+
+    :raises TargetError: the place lies in another timeline only.
+    """
     if target.kind == "position":
-        return history(segment_of(catalog, target.position))
+        segment = segment_of(catalog, target.position)
+        number = timeline_of(history(segment), catalog.timelines)
+        _refuse_other(catalog, target, timeline, {number})
+        return Branch(number, history(segment), (segment,))
     if target.kind not in ("gtid", "before"):
-        return newest_history(catalog.segments)
+        return branch_of(catalog, timeline)
     wanted = target.before if target.kind == "before" else target.gtid
+    number = present_number(catalog) if timeline is None else timeline
     holders = [segment for segment in catalog.segments if wanted in segment.gtids]
-    return history(max(holders, key=lambda s: history(s).count())) if holders else None
+    if catalog.timelines:
+        branch = branch_of(catalog, timeline)
+        if branch.within is not None and wanted in branch.within:
+            return branch
+        by_timeline = {timeline_of(history(segment), catalog.timelines) for segment in holders}
+        _refuse_other(catalog, target, timeline, by_timeline)
+        holders = [s for s in holders if timeline_of(history(s), catalog.timelines) == number]
+    within = history(max(holders, key=lambda s: history(s).count())) if holders else None
+    return Branch(number, within, tuple(holders))
 
 
-def _of_history(catalog: Catalog, candidates: list[CatalogSnapshot], within: GtidSet | None) -> list[CatalogSnapshot]:
-    """Without snapshots that hold what was left behind: by a failover, or by a restore to an earlier point."""
-    if within is None or all(segment.gtids <= within for segment in catalog.segments):
-        return candidates
-    left_behind = GtidSet.union(segment.gtids for segment in catalog.segments) - within
-    found = [snapshot for snapshot in candidates if not snapshot.reference.gtids & left_behind]
-    if found:
-        return found
-    raise PlanError(
-        "no snapshot is part of the shard's present history", on=catalog.shard,
-        why=f"they hold transactions that the newest logs have left behind: {left_behind}",
-        hint=f"take a full backup now: relight backup full {catalog.shard}",
+def _refuse_other(catalog: Catalog, target: Target, timeline: int | None, there: set[int]) -> None:
+    """:raises TargetError: the target lies in timelines that are not the one to follow."""
+    wanted = present_number(catalog) if timeline is None else timeline
+    if not there or wanted in there:
+        return
+    which = "the present one" if timeline is None else f"timeline {timeline}"
+    where = " and ".join(str(one) for one in sorted(there))
+    raise TargetError(
+        "the target lies in another timeline", on=str(target),
+        why=f"it was committed in timeline {where}, and {which} has given it up",
+        hint=f"relight catalog {catalog.shard} draws them; to follow that one: --timeline {max(there)}",
     )  # fmt: skip
+
+
+def _on(catalog: Catalog, branch: Branch) -> list[SegmentManifest]:
+    """The segments that a chain of this timeline may take something of."""
+    within = branch.within
+    if within is None or not catalog.timelines:
+        return list(catalog.segments)
+    return [segment for segment in catalog.segments if segment.gtids & within]
+
+
+def _of_branch(
+    catalog: Catalog, candidates: list[CatalogSnapshot], branch: Branch
+) -> tuple[list[CatalogSnapshot], dict[str, tuple[str, ...]]]:
+    """Without snapshots that hold what the timeline has not: left behind by a failover, or given up by a restore. With
+    notes on those that hold something besides."""
+    found: list[CatalogSnapshot] = []
+    strangers: dict[str, tuple[str, ...]] = {}
+    for snapshot in candidates:
+        held = snapshot.reference.gtids
+        if is_of(branch, held, catalog):
+            found.append(snapshot)
+        elif besides := only_adds_strangers(branch, held, catalog):
+            found.append(snapshot)
+            strangers[snapshot.reference.id] = (
+                f"the snapshot holds transactions that its source never had: {besides}",
+            )
+    if found or not candidates:
+        return found, strangers
+    foreign = GtidSet.union(s.reference.gtids for s in candidates) - (branch.within or GtidSet())
+    raise PlanError(
+        f"no snapshot is part of the shard's {_called(catalog, branch)}", on=catalog.shard,
+        why=f"they hold transactions that it does not have: {foreign}",
+        hint=f"take a full backup now: relight backup full {catalog.shard}; or follow another timeline: "
+        f"relight catalog {catalog.shard} draws them",
+    )  # fmt: skip
+
+
+def _called(catalog: Catalog, branch: Branch) -> str:
+    return "present history" if branch.number == present_number(catalog) else f"timeline {branch.number}"
 
 
 def _intact_snapshots(catalog: Catalog) -> list[CatalogSnapshot]:
@@ -130,11 +197,12 @@ def _without(skip: GtidSet, intact: list[CatalogSnapshot]) -> list[CatalogSnapsh
     )  # fmt: skip
 
 
-def _leaving_out(skip: GtidSet, plan: Plan) -> Plan:
+def _leaving_out(catalog: Catalog, skip: GtidSet, plan: Plan) -> Plan:
     if not skip:
         return plan
     taken = GtidSet.union(planned.take for planned in plan.segments)
-    if unknown := skip - taken:
+    given_up = GtidSet.union(segment.gtids for segment in catalog.segments) - taken if catalog.timelines else GtidSet()
+    if unknown := skip - taken - given_up:
         raise TargetError(
             "a transaction cannot be left out", on=str(unknown), why="no log on the way to the target holds it",
             hint=f"check the GTID; relight catalog {plan.shard} shows which log holds what",
@@ -188,7 +256,9 @@ def _holds_nothing_from(held: GtidSet, unwanted: Gtid, segments: Sequence[Segmen
     return not any(unwanted in s.previous_gtids and s.gtids & held for s in segments)
 
 
-def _plan(catalog: Catalog, target: Target, now: datetime, found: Route, reserve: float) -> Plan:
+def _plan(
+    catalog: Catalog, target: Target, now: datetime, found: Route, reserve: float, branch: Branch
+) -> Plan:  # fmt: skip
     snapshot, links = found.snapshot.reference, found.links
     segments = tuple(
         PlannedSegment(number=i, segment=link.segment, take=link.take, last=found.cut and i == len(links) - 1)
@@ -203,5 +273,5 @@ def _plan(catalog: Catalog, target: Target, now: datetime, found: Route, reserve
         shard=catalog.shard, target=target, made_at=now, snapshot=snapshot, segments=segments, reaches=found.reaches,
         end_gtids=end, download_bytes=snapshot.stored_bytes + sum(link.segment.stored_bytes for link in links),
         disk_bytes=int(reserve * (snapshot.data_bytes + sum(link.segment.log_bytes for link in links))),
-        notes=(*damaged, *found.notes),
+        notes=(*damaged, *found.notes), timeline=branch.number,
     )  # fmt: skip

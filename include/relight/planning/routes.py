@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
+from relight.backups.branches import Branch
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import Chain, Link, follow
 from relight.backups.manifest import SegmentManifest
@@ -32,12 +33,12 @@ class Route:
     cut: bool = False
 
 
-_Way = Callable[[Catalog, CatalogSnapshot, Target, GtidSet | None], Route]
+_Way = Callable[[Catalog, CatalogSnapshot, Target, Branch], Route]
 """Finds the way from one snapshot within a history, or raises why there is none."""
 
 
-def route(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
-    """The way from ``snapshot``, taking only transactions ``within`` the history that the target lies in.
+def route(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
+    """The way from ``snapshot``, taking only transactions of the timeline that the target lies in.
 
     :raises PlanError: the segments do not lead to the target. ObjectMissing, ObjectCorrupt: they would,
         and one of them is damaged.
@@ -45,26 +46,26 @@ def route(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: G
     ways: dict[str, _Way] = {
         "latest": _to_latest, "time": _to_time, "gtid": _to_gtid, "before": _to_before, "position": _to_position,
     }  # fmt: skip
-    return ways[target.kind](catalog, snapshot, target, within)
+    return ways[target.kind](catalog, snapshot, target, branch)
 
 
-def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
-    chain = _chain(catalog, snapshot, within)
+def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
+    chain = _chain(catalog, snapshot, branch.within)
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
     return Route(snapshot, chain.links, reached(snapshot, chain), _notes(chain))
 
 
-def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
-    chain = _chain(catalog, snapshot, within)
+def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
+    chain = _chain(catalog, snapshot, branch.within)
     links: list[Link] = []
     for link in takewhile(lambda one: _first(one.segment) <= target.time, chain.links):
         links.append(link)
         if _last(link.segment) > target.time:
             return Route(snapshot, tuple(links), target.time, _notes(chain), cut=True)
     goes_on = len(links) < len(chain.links) or any(_last(link.segment) == target.time for link in links)
-    if goes_on or snapshot.reference.taken_at == target.time:
+    if goes_on or snapshot.reference.taken_at == target.time or _began_later(branch, chain, target):
         return Route(snapshot, tuple(links), target.time, _notes(chain))
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
@@ -76,31 +77,29 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within
     )  # fmt: skip
 
 
-def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
+def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
     if target.gtid in snapshot.reference.gtids:
         return Route(snapshot, (), snapshot.reference.taken_at)
-    return _to_file_with(target.gtid, catalog, snapshot, target, within)
+    return _to_file_with(target.gtid, catalog, snapshot, target, branch)
 
 
-def _to_before(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None) -> Route:
-    return _to_file_with(target.before, catalog, snapshot, target, within)
+def _to_before(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
+    return _to_file_with(target.before, catalog, snapshot, target, branch)
 
 
-def _to_file_with(
-    wanted: Gtid, catalog: Catalog, snapshot: CatalogSnapshot, target: Target, within: GtidSet | None
-) -> Route:
-    chain = _chain(catalog, snapshot, within)
+def _to_file_with(wanted: Gtid, catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
+    chain = _chain(catalog, snapshot, branch.within)
     for number, link in enumerate(chain.links, start=1):
         if wanted in link.take:
             return Route(snapshot, chain.links[:number], _last(link.segment), cut=True)
-    if within is None and wanted not in chain.missing:
+    if branch.within is None and wanted not in chain.missing:
         _refuse_unreadable(catalog, chain)
         raise unknown(catalog, snapshot, chain, target)
     _refuse_damage(catalog, snapshot, chain)
     raise gap(catalog, snapshot, chain, target)
 
 
-def _to_position(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, _: GtidSet | None) -> Route:
+def _to_position(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, _: Branch) -> Route:
     """Everything that the server had executed before the file, from whichever logs; then the file itself.
 
     What counts behind a position is the order of this very file. The same transactions may lie in
@@ -110,11 +109,17 @@ def _to_position(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, _:
     chain = _chain(catalog, snapshot, segment.previous_gtids)
     if not segment.previous_gtids <= chain.end:
         _refuse_damage(catalog, snapshot, chain)
-        raise gap(catalog, snapshot, replace(chain, beyond=(*chain.beyond, segment)), target)
+        missing = chain.missing if chain.beyond else segment.previous_gtids - chain.end
+        raise gap(catalog, snapshot, replace(chain, beyond=(*chain.beyond, segment), missing=missing), target)
     if segment.key in catalog.missing:
         raise segment_gone(segment, reached(snapshot, chain))
     links = (*chain.links, Link(segment, segment.gtids - chain.end))
     return Route(snapshot, links, _last(segment), cut=True)
+
+
+def _began_later(branch: Branch, chain: Chain, target: Target) -> bool:
+    """Whether the timeline began behind the wanted time: until then nothing was committed but what it began with."""
+    return branch.began_at is not None and target.time <= branch.began_at and branch.began_with <= chain.end
 
 
 def _chain(catalog: Catalog, snapshot: CatalogSnapshot, within: GtidSet | None) -> Chain:
@@ -148,7 +153,8 @@ def _comes_after(segment: SegmentManifest, server_uuid: str, file: str, end: Gti
 def _notes(chain: Chain) -> tuple[str, ...]:
     if not chain.left_out:
         return ()
-    return (f"{chain.left_out.count()} transactions that a failover left behind are not replayed: {chain.left_out}",)
+    left = chain.left_out
+    return (f"{left.count()} transactions that a failover left behind, or a restore gave up, are not replayed: {left}",)
 
 
 def _first(segment: SegmentManifest) -> datetime:

@@ -38,14 +38,15 @@ def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Dama
                          "--enforce-gtid-consistency=ON") as replica,
         ):  # fmt: skip
             attach(replica, source, replication)
-            compare_with_source(replica, source, admin)
+            uuid = str(session.value("SELECT @@server_uuid"))
+            compare_with_source(replica, source, admin, uuid)
             replica.run("STOP REPLICA IO_THREAD")
             session.run(f"CREATE TABLE IF NOT EXISTS `{DATABASE}`.`unreplicated` (n INT)")
             session.run(f"INSERT INTO `{DATABASE}`.`unreplicated` VALUES (1)")
             what = f"a replica of {source.name} was cut off, and {source.name} was written to"
             damage = Damage(sabotage="leave_replica_behind", check=REPLICAS, on=(source.name,), what=what)
             try:
-                compare_with_source(replica, source, admin)
+                compare_with_source(replica, source, admin, uuid)
             except (ReplicaBehind, ReplicaDiffers) as found:
                 return damage, [(REPLICAS, str(found))]
             return damage, []

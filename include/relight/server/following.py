@@ -13,7 +13,7 @@ from relight.credentials import Login
 from relight.errors import ServerUnreachable, StatementFailed
 from relight.fleet import Server
 from relight.gtid import GtidSet
-from relight.server.session import Session, connect
+from relight.server.session import Session, ask
 
 _SECONDS = 5.0
 
@@ -69,7 +69,7 @@ def in_turn(finished: Sequence[Server], source: Server, number: int) -> list[Ser
 
 def _lacks(server: Server, source: Session, login: Login) -> str:
     try:
-        with connect(server, login, timeout=_SECONDS) as session:
+        with ask(server, login, timeout=_SECONDS) as session:
             replica = _replica(session)
     except (ServerUnreachable, StatementFailed) as silent:
         return f"it does not say what it is: {silent.why}"

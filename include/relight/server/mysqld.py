@@ -16,11 +16,13 @@ import pwd
 import socket as sockets
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from relight.credentials import Login
-from relight.errors import ServerError, ServerStartFailed, ServerUnreachable
+from relight.errors import ServerError, ServerStartFailed, ServerUnreachable, StatementFailed, WrongServer
 from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
 from relight.server.session import Session, connect
@@ -38,11 +40,12 @@ LOADING: Mapping[str, str] = {
 _STATIC: Mapping[str, str] = {"skip_replica_start": "ON"}
 
 
-def write_closed_settings(datadir: Path, *, loading: bool) -> None:
+def write_closed_settings(datadir: Path, *, loading: bool, leave_out: Collection[str] = ()) -> None:
     """Make the server of ``datadir`` come up closed, and tuned for loading if asked.
 
     Replaces ``mysqld-auto.cnf``, which a fresh clone does not have. Format: version 2, as
-    written by servers since 8.0.30.
+    written by servers since 8.0.30. A server that cannot take one of the settings takes none of them, so those that its
+    options collide with are left out: :func:`relight.server.closed.write_settings` knows which.
     """
     stamp = {"Host": "localhost", "User": "relight", "Timestamp": time.time_ns() // 1000}
 
@@ -51,7 +54,9 @@ def write_closed_settings(datadir: Path, *, loading: bool) -> None:
 
     document = {
         "Version": 2,
-        "mysql_dynamic_variables": entries({**CLOSED, **(LOADING if loading else {})}),
+        "mysql_dynamic_variables": entries(
+            {name: value for name, value in {**CLOSED, **(LOADING if loading else {})}.items() if name not in leave_out}
+        ),
         "mysql_static_variables": entries(_STATIC),
     }
     path = datadir / "mysqld-auto.cnf"
@@ -60,13 +65,15 @@ def write_closed_settings(datadir: Path, *, loading: bool) -> None:
     temporary.replace(path)
 
 
-def start(server: Server, login: Login, *, timeout: float = 120) -> Session:
+def start(server: Server, login: Login, *options: str, timeout: float = 120) -> Session:
     """Start the server as its fleet entry says and wait until it lets ``login`` in.
 
     A server that already answers is left as it is; of several callers at once, one starts it. The
     session is the caller's to close.
 
-    :raises ServerStartFailed: it did not come up; carries the end of its error log.
+    :param options: more of them, where Relight itself starts mysqld.
+    :raises ServerStartFailed: it did not come up; carries the end of its error log. WrongServer: another server
+        answers in its place.
     """
     with contextlib.suppress(ServerUnreachable):
         return connect(server, login)
@@ -75,10 +82,10 @@ def start(server: Server, login: Login, *, timeout: float = 120) -> Session:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(ServerUnreachable):
             return connect(server, login)
-        return _start(server, login, timeout)
+        return _start(server, login, options, timeout)
 
 
-def _start(server: Server, login: Login, timeout: float) -> Session:
+def _start(server: Server, login: Login, options: Sequence[str], timeout: float) -> Session:
     process = None
     if isinstance(server.control, SystemdControl):
         sudo = ["sudo"] if server.control.sudo else []
@@ -86,8 +93,14 @@ def _start(server: Server, login: Login, timeout: float) -> Session:
     elif isinstance(server.control, CommandControl):
         command.run(server.control.start, timeout=timeout)
     else:
-        process = spawn(server)
-    return wait_until_up(server, login, process=process, timeout=timeout)
+        process = spawn(server, *options)
+    try:
+        return wait_until_up(server, login, process=process, timeout=timeout)
+    except WrongServer:
+        if process is not None:  # nobody would find it, since another one answers in its place
+            process.kill()
+            process.wait()
+        raise
 
 
 def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: bool = True) -> subprocess.Popen[bytes]:
@@ -156,11 +169,14 @@ def wait_until_up(
 def stop(server: Server, login: Login, *, timeout: float = 120) -> None:
     """Shut the server down cleanly and wait until it is gone. A server that is not running is fine.
 
-    :raises ServerError: it did not stop in time.
+    :raises ServerError: it did not stop in time. WrongServer: what answers in its place, or what its unit runs, is
+        another server; that one was not touched.
     """
     pid = running_pid(server)
+    _refuse_another(server, login)
     if isinstance(server.control, SystemdControl):
         sudo = ["sudo"] if server.control.sudo else []
+        _refuse_unit_of_another(server, server.control, pid)
         command.run([*sudo, "systemctl", "stop", server.control.unit], timeout=timeout)
     elif isinstance(server.control, CommandControl):
         command.run(server.control.stop, timeout=timeout)
@@ -171,6 +187,32 @@ def stop(server: Server, login: Login, *, timeout: float = 120) -> None:
         except ServerUnreachable:
             pass  # not running, or gone before it could answer: checked below either way
     wait_until_down(server, pid, timeout=timeout)
+
+
+def _refuse_another(server: Server, login: Login) -> None:
+    """:raises WrongServer: what answers in the server's place is another one."""
+    with contextlib.suppress(ServerUnreachable, StatementFailed):  # nobody, or nobody who lets us in
+        connect(server, login, timeout=5).close()
+
+
+def _refuse_unit_of_another(server: Server, control: SystemdControl, pid: int | None) -> None:
+    """:raises WrongServer: the unit runs something that is not the process on the server's data directory."""
+    shown = command.run(["systemctl", "show", "--property=MainPID", "--value", control.unit], timeout=60)
+    main = int(shown.decode("ascii", "replace").strip() or 0)
+    if main and main != pid and main not in _parents(pid):
+        raise WrongServer(
+            "the unit runs something else", on=f"{server.name}, {control.unit}",
+            why=f"its process is {main}, and {f'process {pid}' if pid else 'nobody'} runs on {server.datadir}",
+            hint="nothing was stopped. Compare unit and datadir of this server in the fleet file",
+        )  # fmt: skip
+
+
+def _parents(pid: int | None) -> set[int]:
+    """A server may be started by a wrapper, such as mysqld_safe, which is what the unit knows."""
+    try:
+        return {parent.pid for parent in psutil.Process(pid).parents()} if pid else set()
+    except psutil.Error:
+        return set()  # it has ended, so it is nobody's child
 
 
 def wait_until_down(server: Server, pid: int | None, *, timeout: float = 120) -> None:
@@ -273,15 +315,22 @@ def configured(server: Server, option: str) -> str:
 
     :raises ServerError: mysqld does not know the option.
     """
+    try:
+        return all_configured(server)[option]
+    except KeyError:
+        raise ServerError("mysqld does not know an option", on=option) from None
+
+
+def all_configured(server: Server) -> dict[str, str]:
+    """Every option, with what the server's own options file or the built-in default says about it."""
     text = command.run(
         [server.mysqld, f"--defaults-file={server.options_file}", *run_as_options(server), "--verbose", "--help"],
         timeout=60,
     ).decode("utf-8", "replace")  # fmt: skip
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == option:
-            return value.strip()
-    raise ServerError("mysqld does not know an option", on=option)
+    # The list of values comes last; above it, lines that begin with a word explain options.
+    listed = text.rpartition("--------- ---")[2] if "--------- ---" in text else text
+    pairs = (line.partition(" ") for line in listed.splitlines())
+    return {name: value.strip() for name, _, value in pairs if name}
 
 
 def gtid_history_reset_statement(session: Session) -> str:

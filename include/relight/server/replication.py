@@ -9,7 +9,7 @@ from relight.errors import ReplicaBehind, ReplicaDiffers
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.server.scheduled_events import disable_for_replica
-from relight.server.session import Session, connect
+from relight.server.session import Session, connect_elsewhere
 from relight.server.table_checksums import checksums
 
 _PATIENCE = 600
@@ -32,8 +32,8 @@ def attach(session: Session, source: Server, login: Login) -> None:
     session.run("START REPLICA")
 
 
-def compare_with_source(session: Session, source: Server, admin: Login) -> tuple[GtidSet, int]:
-    """Compare every table's checksum at one GTID set, while applications write to the source.
+def compare_with_source(session: Session, source: Server, admin: Login, uuid: str) -> tuple[GtidSet, int]:
+    """Compare every table's checksum at one GTID set, while applications write to the source, whose UUID is known.
 
     The source is frozen for the moment that a consistent snapshot takes to open; the replica
     applies exactly up to the same transactions and stops there.
@@ -41,13 +41,14 @@ def compare_with_source(session: Session, source: Server, admin: Login) -> tuple
     :raises ReplicaBehind: it does not get that far. ReplicaDiffers: it does, and is not the same.
     """
     session.run("STOP REPLICA SQL_THREAD")
-    with connect(source, admin) as frozen:
+    with connect_elsewhere(source, admin, uuid) as frozen:
         at = _open_consistent_view(frozen)
         session.run("START REPLICA SQL_THREAD UNTIL SQL_AFTER_GTIDS = %s", str(at))
         _wait_until_executed(session, at)
         session.run("STOP REPLICA SQL_THREAD")
         here, there = checksums(session), checksums(frozen)
     session.run("START REPLICA SQL_THREAD")
+    _refuse_another_source(session, uuid)
     different = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
     if different:
         raise ReplicaDiffers(
@@ -55,6 +56,19 @@ def compare_with_source(session: Session, source: Server, admin: Login) -> tuple
             hint="clear this task to clone it again; the source is not affected",
         )  # fmt: skip
     return at, len(here)
+
+
+def _refuse_another_source(session: Session, uuid: str) -> None:
+    """:raises ReplicaDiffers: what it receives comes from somebody else, whatever it holds."""
+    others = [str(one) for (one,) in session.rows(
+        "SELECT source_uuid FROM performance_schema.replication_connection_status WHERE source_uuid NOT IN ('', %s)",
+        uuid,
+    )]  # fmt: skip
+    if others:
+        raise ReplicaDiffers(
+            "the replica follows another source", on=session.server.name, why=f"{', '.join(others)} instead of {uuid}",
+            hint="compare host and port of the source in the fleet file with what runs there",
+        )  # fmt: skip
 
 
 def _open_consistent_view(session: Session) -> GtidSet:

@@ -13,7 +13,7 @@ from relight.credentials import Login
 from relight.errors import ServerError, ServerStartFailed, ServerUnreachable
 from relight.fleet import Server
 from relight.server.mysqld import errors_in, give_to_server_account, spawn, wait_until_up
-from relight.server.session import Session
+from relight.server.session import Session, SocketServer
 
 _MEMORY = 256 * 2**20
 """Bytes of a scratch server's buffer pool: the real server's memory is not there twice."""
@@ -37,8 +37,8 @@ def scratch_boot(
     # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
     folder = Path(tempfile.mkdtemp(prefix="relight-"))
     give_to_server_account(server, folder)
-    # Port 0: before the socket is there, no session may end up on the real server instead.
-    scratch = server.model_copy(update={"socket": folder / "s", "datadir": datadir, "port": 0})
+    # Before the socket is there, and after it has gone, no session may end up on the real server instead.
+    scratch = SocketServer.model_construct(**{**dict(server), "socket": folder / "s", "datadir": datadir})
     log = datadir.parent / "scratch-error.log"
     places = [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--log-error={log}"]
     # A server that starts empties its folder for temporary tables. The real server's would lose its own.

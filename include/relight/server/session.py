@@ -1,4 +1,9 @@
-"""One connection to one server.
+"""One connection to one server, which proves whom it talks to.
+
+An address is no proof: ports have defaults, addresses move, several servers share a machine. So :func:`connect` gives a
+session only of the server that runs on the data directory of the fleet's entry, on this machine, and
+:func:`connect_elsewhere` one of the server with a known UUID. :func:`ask` gives a session of whoever answers: for
+questions alone.
 
 On the server's own machine the Unix socket is used, elsewhere TCP with TLS. Sessions of
 a process are kept in a registry, so that a killed task can end what it left running there.
@@ -6,9 +11,13 @@ a process are kept in a registry, so that a killed task can end what it left run
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import ssl
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,8 +25,9 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from relight.credentials import Login
-from relight.errors import ServerUnreachable, StatementFailed
+from relight.errors import ServerError, ServerUnreachable, StatementFailed, WrongServer
 from relight.fleet import Server
+from relight.server.identity import recorded_uuid
 from relight.server.locality import is_this_machine
 
 Row = tuple[Any, ...]
@@ -32,6 +42,9 @@ _BEARS_A_SECRET = re.compile(r"IDENTIFIED|PASSWORD|CONNECTION", re.IGNORECASE)
 _LITERAL = re.compile(r"""'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.|"")*"?""", re.DOTALL)
 _NEAR = re.compile(r" near '.*", re.DOTALL)
 """How a syntax error quotes the rest of the statement."""
+
+_TOKEN = secrets.token_hex(8)
+"""What the sessions of this process are known by on their servers: thread numbers begin anew with every start."""
 
 _open: dict[int, Session] = {}
 # Reentrant, since a signal handler asks for the open sessions while the main thread may be in here.
@@ -112,27 +125,104 @@ class Session:
         )
 
 
+class SocketServer(Server):
+    """A server that no network leads to, such as a throw-away copy: host and port of the entry that it was made from
+    belong to the real one, and are never used."""
+
+
 def connect(
     server: Server, login: Login, *, database: str | None = None, timeout: float = 10, local_files: bool = False
-) -> Session:  # fmt: skip
-    """Open a session: on the server's own machine by its Unix socket where that exists, else by TCP with TLS.
+) -> Session:
+    """Open a session of the server that runs on ``server.datadir`` of this machine.
 
     With ``local_files`` the server may ask for files of this machine (``LOAD DATA LOCAL``).
 
-    Servers on different machines often have the same socket path, so a path alone names no server.
-
-    :raises ServerUnreachable: nobody answers, or not yet; StatementFailed: the login is refused.
+    :raises ServerUnreachable: nobody answers, or not yet. StatementFailed: the login is refused. WrongServer: somebody
+        else answers. ServerError: the entry belongs to another machine.
     """
-    where: dict[str, Any] = (
-        {"unix_socket": str(server.socket)}
-        if server.socket.exists() and is_this_machine(server.host)
-        else {"host": server.host, "port": server.port, "ssl": _tls()}
-    )
+    if not isinstance(server, SocketServer) and not is_this_machine(server.host):
+        raise ServerError(
+            "the server is on another machine", on=f"{server.name} at {server.host}",
+            hint="run this on the server's own machine: by the worker of its queue, or there on the command line",
+        )  # fmt: skip
+    session = _connect(server, login, database, timeout, local_files=local_files)
+    return _proved(session, _why_not_on_datadir)
+
+
+def connect_elsewhere(server: Server, login: Login, uuid: str, *, timeout: float = 10) -> Session:
+    """Open a session of the server with this UUID, wherever it is.
+
+    :raises ServerUnreachable, StatementFailed: as for :func:`connect`. WrongServer: another server answers at the
+        address of the entry; also where no UUID is given, since then nobody knows which one is meant.
+    """
+
+    def why_not(session: Session) -> str:
+        there = str(session.value("SELECT @@server_uuid"))
+        return "" if uuid and there == uuid else f"its UUID is {there}, and {uuid or 'an unknown one'} is meant"
+
+    return _proved(_connect(server, login, None, timeout), why_not)
+
+
+def ask(server: Server, login: Login, *, timeout: float = 10) -> Session:
+    """Open a session of whoever answers at the address of the entry, to ask who that is. Nothing may be changed in it.
+
+    :raises ServerUnreachable, StatementFailed: as for :func:`connect`.
+    """
+    return _connect(server, login, None, timeout)
+
+
+def _proved(session: Session, why_not: Callable[[Session], str]) -> Session:
+    try:
+        why = why_not(session)
+    except BaseException:
+        session.close()
+        raise
+    if not why:
+        return session
+    session.close()
+    raise WrongServer(
+        "another server answers", on=session.server.name, why=why,
+        hint="nothing was changed on it. Compare host, port, socket and datadir of this server in the fleet file with "
+        "what runs there",
+    )  # fmt: skip
+
+
+def _why_not_on_datadir(session: Session) -> str:
+    """Why the server of the session is not the one of its entry's data directory; empty when it is.
+
+    The path alone is not enough: a server keeps running on a directory that was renamed. What lies in the directory
+    says which server has written it.
+    """
+    wanted = session.server.datadir
+    folder, uuid = (str(value) for value in session.row("SELECT @@datadir, @@server_uuid"))
+    if os.path.realpath(folder) != os.path.realpath(wanted):
+        return f"it runs on {folder}, not on {wanted}"
+    recorded = recorded_uuid(Path(wanted))
+    if recorded and recorded != uuid:
+        return f"its UUID is {uuid}, and {wanted} is the data directory of {recorded}"
+    return ""
+
+
+def _where(server: Server) -> dict[str, Any]:
+    """How to reach it. The client library takes an empty host and port 0 for its defaults: neither is ever handed on.
+
+    Servers on different machines often have the same socket path, so a path alone names no server.
+    """
+    if isinstance(server, SocketServer) or (server.socket.exists() and is_this_machine(server.host)):
+        return {"unix_socket": str(server.socket)}
+    if not server.host or not server.port:
+        raise ServerUnreachable("the server has no address", on=server.name, why=f"{server.host!r}:{server.port}")
+    return {"host": server.host, "port": server.port, "ssl": _tls()}
+
+
+def _connect(
+    server: Server, login: Login, database: str | None, timeout: float, *, local_files: bool = False
+) -> Session:
     try:
         connection = pymysql.connect(
             user=login.user, password=login.password, database=database, autocommit=True, charset="utf8mb4",
             connect_timeout=timeout, client_flag=CLIENT.FOUND_ROWS, max_allowed_packet=2**30,
-            local_infile=local_files, init_command=_AS_USUAL, **where,
+            local_infile=local_files, init_command=_AS_USUAL, program_name=f"relight-{_TOKEN}", **_where(server),
         )  # fmt: skip
     except pymysql.err.MySQLError as error:
         code = error.args[0] if error.args else 0
@@ -164,10 +254,20 @@ def kill_open_sessions() -> None:
         sessions = list(_open.values())
     for session in sessions:
         try:
-            with connect(session.server, session.login, timeout=2) as other:
-                other.run(f"KILL {session.thread_id}")
+            with ask(session.server, session.login, timeout=2) as other:
+                if _is_still_ours(other, session.thread_id):
+                    other.run(f"KILL {session.thread_id}")
         except (ServerUnreachable, StatementFailed):
             continue  # it ended by itself, which is what was wanted
+
+
+def _is_still_ours(other: Session, thread_id: int) -> bool:
+    """Whether the thread of that number is a session of this process: the server may be another one by now."""
+    return bool(other.rows(
+        "SELECT 1 FROM performance_schema.session_account_connect_attrs WHERE processlist_id = %s"
+        " AND attr_name = 'program_name' AND attr_value = %s",
+        thread_id, f"relight-{_TOKEN}",
+    ))  # fmt: skip
 
 
 def _short(statement: str) -> str:

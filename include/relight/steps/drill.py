@@ -151,7 +151,7 @@ def _lose_segment(site: Site, run: Run, draw: random.Random) -> tuple[Damage, Fi
         damage = Damage(sabotage="lose_segment", check=CHAIN, on=(str(victim.gtids),), what=what)
         try:
             catalog = load_catalog(Without(site.store, lost), run.shard, parallel=parallel)
-            again = make_plan(catalog, run.target, plan.made_at, reserve=reserve, skip=run.skip)
+            again = make_plan(catalog, run.target, plan.made_at, reserve=reserve, skip=run.skip, timeline=run.timeline)
         except GapError as gap:
             return damage, [(CHAIN, f"{gap} (lost: {victim.gtids})")]
         held = again.snapshot.gtids

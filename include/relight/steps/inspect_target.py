@@ -7,6 +7,7 @@ from relight.backups.manifest import Value
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
+from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan
 from relight.server.rebuilt import built_by, read_mark
 from relight.site import Run, Site
@@ -31,6 +32,7 @@ def inspect_target(site: Site, run: Run) -> Findings:
 
     :raises GuardRefused: it shows signs of life, holds transactions that are nowhere else, or its disk is too small.
     """
+    refuse_what_is_over(site, run)
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
     resumed = built_by(server.datadir, run.run_id)

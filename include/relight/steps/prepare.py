@@ -10,6 +10,7 @@ from relight.certificate import approval
 from relight.certificate.document import Certificate
 from relight.errors import CertificateRefused, PromotionRefused
 from relight.fencing.epochs import Claim, claim
+from relight.fencing.timelines import birth_of
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.lane.lane_progress import DATABASE
@@ -18,6 +19,8 @@ from relight.promotion import mark_of, refuse_if_overtaken, refuse_second_writer
 from relight.proof import check_certificate
 from relight.run_files import load_lanes
 from relight.server import mysqld
+from relight.server.birth import begin_timeline
+from relight.server.closed import start_as_left, start_closed, write_settings
 from relight.server.letting_in import let_in
 from relight.server.rebuilt import mark_path, write_mark
 from relight.server.scheduled_events import enable_for_source
@@ -48,7 +51,7 @@ def prepare(site: Site, run: Run) -> Prepared:
     """
     server = run.server(site.fleet)
     mark = mark_of(run, server)
-    with mysqld.start(server, site.admin) as session:
+    with start_as_left(server, site.admin) as session:
         uuid = str(session.value("SELECT @@server_uuid"))
         if mark.state == "restored":
             _refuse_unapproved(site, run, check_certificate(site, run, session))
@@ -90,7 +93,7 @@ def _wanted(run: Run, server: Server) -> Claim:
 
 
 def _let_replicas_in(site: Site, server: Server) -> None:
-    with mysqld.start(server, site.admin) as session:
+    with start_closed(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
         let_in(session, site.credentials.login("replication"))
 
@@ -99,11 +102,11 @@ def _make_durable(site: Site, run: Run, server: Server) -> tuple[str, ...]:
     """History and durable settings. Gives the events that were switched on."""
     manifest = load_snapshot_manifest(site.store, load_plan(site.store, run).snapshot)
     history = load_lanes(run.folder(site.fleet)).end_gtids
-    mysqld.write_closed_settings(server.datadir, loading=False)
+    write_settings(server, server.datadir, loading=False)
     mysqld.stop(server, site.admin)
     # The log is emptied behind the restart: a server rolls back at its start what XA transactions have prepared
     # and its log does not tell of.
-    with mysqld.start(server, site.admin) as session:
+    with start_closed(server, site.admin) as session:
         enabled = _set_history(session, manifest, history)
         _check_closed_and_durable(session, history)
     return tuple(enabled)
@@ -111,18 +114,21 @@ def _make_durable(site: Site, run: Run, server: Server) -> tuple[str, ...]:
 
 def _set_history(session: Session, manifest: SnapshotManifest, history: GtidSet) -> list[str]:
     """Everything that must not be in the server's own log, then the log itself: emptied, with the
-    history of the lost source, so that replicas and downstream readers continue."""
+    history of the lost source, so that replicas and downstream readers continue; and with one transaction of its own,
+    by which all that follows it is known."""
     session.run("SET SESSION sql_log_bin = 0")
     session.run(f"DROP DATABASE IF EXISTS `{DATABASE}`")
     enabled = enable_for_source(session, manifest.events)
     session.run(mysqld.gtid_history_reset_statement(session))
     if history:
         session.run("SET GLOBAL gtid_purged = %s", str(history))
+    begin_timeline(session, birth_of(str(session.value("SELECT @@server_uuid"))))
     return enabled
 
 
 def _check_closed_and_durable(session: Session, history: GtidSet) -> None:
     executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
+    history = history | GtidSet.parse(birth_of(str(session.value("SELECT @@server_uuid"))))
     closed = session.row("SELECT @@GLOBAL.offline_mode, @@GLOBAL.read_only")
     kept = session.rows(
         "SELECT variable_name FROM performance_schema.persisted_variables WHERE variable_name IN ("

@@ -5,10 +5,14 @@ from __future__ import annotations
 from relight.backups.manifest import GtidField, Value
 from relight.errors import ClaimRefused, PromotionRefused
 from relight.fencing.epochs import Claim, newest, win
+from relight.fencing.timelines import birth_of
 from relight.fleet import Server
 from relight.gtid import GtidSet
+from relight.planning.plan import load_plan
 from relight.promotion import mark_of, refuse_if_overtaken, refuse_second_writer, who
+from relight.run_files import load_lanes
 from relight.server import mysqld
+from relight.server.closed import set_event_scheduler, start_as_left
 from relight.server.following import follows
 from relight.server.letting_in import shut_out
 from relight.server.rebuilt import Mark, mark_path, write_mark
@@ -43,15 +47,18 @@ def promote(site: Site, run: Run) -> Promotion:
     server = run.server(site.fleet)
     mark = mark_of(run, server)
     mine = _claimed(site, run, mark)
-    with mysqld.start(server, site.admin) as session:
+    with start_as_left(server, site.admin) as session:
         uuid = str(session.value("SELECT @@server_uuid"))
         # One that is open already stays open, whatever has become of its replicas.
         first = _replicas_first(site, run, session) if mark.state == "prepared" else ()
     answers = refuse_second_writer(site, run, uuid)
-    win(site.store, mine, server_uuid=uuid, who=who(run), why=f"run {run.run_id}")
+    win(
+        site.store, mine, server_uuid=uuid, who=who(run), why=f"run {run.run_id}", birth=birth_of(uuid),
+        gtids=load_lanes(run.folder(site.fleet)).end_gtids, parent=load_plan(site.store, run).timeline,
+    )  # fmt: skip
     write_mark(server.datadir, run.run_id, "promoted", mine.epoch)
     mysqld.give_to_server_account(server, mark_path(server.datadir))
-    with mysqld.start(server, site.admin) as session:
+    with start_as_left(server, site.admin) as session:
         refuse_if_overtaken(site, run, mark_of(run, server))
         _open(session, server)
         shut_out(session, site.credentials.login("replication"))
@@ -106,7 +113,7 @@ def _open(session: Session, server: Server) -> None:
     """Let applications in; what the server's own options file says about events holds again."""
     session.run("SET SESSION sql_log_bin = 0")
     mysqld.forget_closed_settings(session)
-    session.run("SET GLOBAL event_scheduler = %s", mysqld.configured(server, "event-scheduler"))
+    set_event_scheduler(session, mysqld.configured(server, "event-scheduler"))
     session.run("SET GLOBAL super_read_only = OFF")
     session.run("SET GLOBAL read_only = OFF")
     session.run("SET GLOBAL offline_mode = OFF")

@@ -16,7 +16,7 @@ from relight.lane.applier import LaneApplier
 from relight.lane.segments import lane_segment
 from relight.planning.plan import load_plan
 from relight.run_files import Lane, Lanes, load_lanes, split_folder
-from relight.server import mysqld
+from relight.server.closed import start_closed
 from relight.server.loading import tune_for_loading
 from relight.site import Run, Site
 from relight.splitting import split_of
@@ -45,7 +45,7 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     server = run.server(site.fleet)
     started = time.monotonic()
     # A server that died under an earlier attempt is started again; it comes up closed, at its last commit.
-    with mysqld.start(server, site.admin) as session:
+    with start_closed(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")
         tune_for_loading(session)
         lane_progress.enter(session, [lanes.lanes[n] for n in group.lanes])

@@ -17,14 +17,16 @@ from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive
 from relight.server import mysqld
+from relight.server.closed import set_event_scheduler, start_as_left, start_closed, write_settings
 from relight.server.empty import initialise
 from relight.server.following import follows, in_turn
 from relight.server.letting_in import is_let_in, shut_out
 from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.replication import attach, compare_with_source
-from relight.server.session import Session, connect
+from relight.server.session import Session, connect_elsewhere
 from relight.site import Run, Site
+from relight.step_records import last_done, load_records
 from relight.steps.stepping import step
 
 _CLONE_SECONDS = 48 * 3600
@@ -61,25 +63,37 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     replica = next((r for r in shard.replicas if r.name == server), None)
     if replica is None:
         raise FleetError("unknown replica", on=server, why=f"shard {shard.name} has no replica of that name")
+    source_uuid = _source_uuid(site, run)
     aside, donor, seconds = "", "", 0.0
     if not built_by(replica.datadir, run.run_id):
         aside = _put_empty_server_in_place(replica, site.admin, run.run_id)
     mark = read_mark(replica.datadir)
     if mark is None or mark.state != "replica":
         started = time.monotonic()
-        donor = _clone(replica, shard, site)
+        donor = _clone(replica, shard, site, source_uuid)
         seconds = time.monotonic() - started
         write_mark(replica.datadir, run.run_id, "replica")
-    with mysqld.start(replica, site.admin) as session:
+    with start_as_left(replica, site.admin) as session:
         _shut_out_the_replicas_account(session, site.credentials.login("replication"))
         attach(session, shard.source, site.credentials.login("replication"))
-        at, tables = compare_with_source(session, shard.source, site.admin)
+        at, tables = compare_with_source(session, shard.source, site.admin, source_uuid)
         _open_for_reading(session, replica)
     site.progress.say(f"replica {server} follows {shard.source.name}: {tables} tables are equal")
     return ReplicaSummary(
         server=server, source=shard.source.name, donor=donor, compared_at=str(at), tables_compared=tables,
         set_aside=aside, clone_seconds=round(seconds, 3),
     )  # fmt: skip
+
+
+def _source_uuid(site: Site, run: Run) -> str:
+    """Of the server that this run has prepared: whatever answers at its address must be that one."""
+    prepared = last_done(load_records(site.store, run), "prepare")
+    if prepared is None:
+        raise ServerError(
+            "there is no source to follow yet", on=run.shard, why=f"run {run.run_id} has prepared none",
+            hint="run prepare first",
+        )  # fmt: skip
+    return str(prepared.summary["server_uuid"])
 
 
 def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> str:
@@ -98,7 +112,7 @@ def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> st
         first.flush()
         mysqld.give_to_server_account(replica, Path(first.name))
         initialise(replica, incoming, f"--init-file={first.name}")
-    mysqld.write_closed_settings(incoming, loading=False)
+    write_settings(replica, incoming, loading=False)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
     return put_in_place(clear(replica, "be replaced by a clone"), incoming)
@@ -108,24 +122,24 @@ def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _clone(replica: Server, shard: Shard, site: Site) -> str:
+def _clone(replica: Server, shard: Shard, site: Site, source_uuid: str) -> str:
     """Fill the empty server from a donor; it restarts with the donor's data, and still closed. Gives the donor."""
-    with mysqld.start(replica, site.admin) as session:
+    with start_closed(replica, site.admin) as session:
         session.run("SET GLOBAL super_read_only = OFF")
         check_clone_plugin(session, "the replica is a clone of its source")
         # The recipient decides for both: it is sent no more than it takes.
         limit = site.fleet.limits.clone_mib_per_s
         session.run("SET GLOBAL clone_max_data_bandwidth = %s, clone_max_network_bandwidth = %s", limit, limit)
-        donor = _copy_from_who_is_free(session, replica, shard, site)
+        donor = _copy_from_who_is_free(session, replica, shard, site, source_uuid)
     _wait_for_clone(replica, site.admin)
     return donor
 
 
-def _copy_from_who_is_free(session: Session, replica: Server, shard: Shard, site: Site) -> str:
+def _copy_from_who_is_free(session: Session, replica: Server, shard: Shard, site: Site, source_uuid: str) -> str:
     """Ask the donors in turn, again and again, until one gives a copy. Gives its name."""
     deadline, pause, unfit = time.monotonic() + _CLONE_SECONDS, 1.0, set[str]()
     while True:
-        for donor in _donors(replica, shard, site, unfit):
+        for donor in _donors(replica, shard, site, unfit, source_uuid):
             try:
                 _copy(session, donor, site)
             except StatementFailed as error:
@@ -143,10 +157,10 @@ def _copy_from_who_is_free(session: Session, replica: Server, shard: Shard, site
         pause = min(2 * pause, _PAUSE_SECONDS)
 
 
-def _donors(replica: Server, shard: Shard, site: Site, unfit: set[str]) -> list[Server]:
+def _donors(replica: Server, shard: Shard, site: Site, unfit: set[str], source_uuid: str) -> list[Server]:
     """Replicas of the shard that are finished at this moment, then the source."""
     others = [one for one in shard.replicas if one.name not in {replica.name, *unfit}]
-    with connect(shard.source, site.admin) as source:
+    with connect_elsewhere(shard.source, site.admin, source_uuid) as source:
         lacking = follows(others, source, site.admin)
     number = shard.replicas.index(replica)
     return in_turn([one for one in others if not lacking[one.name]], shard.source, number)
@@ -185,7 +199,7 @@ def _shut_out_the_replicas_account(session: Session, login: Login) -> None:
 
 
 def _wait_for_clone(replica: Server, admin: Login) -> None:
-    with mysqld.start(replica, admin) as session:
+    with start_closed(replica, admin) as session:
         state, code, message = session.row("SELECT state, error_no, error_message FROM performance_schema.clone_status")
         if state != "Completed":
             raise ServerError("the clone did not complete", on=replica.name, why=f"{state}: {code} {message}")
@@ -195,5 +209,5 @@ def _open_for_reading(session: Session, replica: Server) -> None:
     """A replica serves reads and refuses writes, also after its next restart."""
     mysqld.forget_closed_settings(session)
     session.run("SET PERSIST super_read_only = ON")
-    session.run("SET GLOBAL event_scheduler = %s", mysqld.configured(replica, "event-scheduler"))
+    set_event_scheduler(session, mysqld.configured(replica, "event-scheduler"))
     session.run("SET GLOBAL offline_mode = OFF")

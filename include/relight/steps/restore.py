@@ -11,8 +11,10 @@ from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.lane import lane_progress
+from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan, load_snapshot_manifest
 from relight.server import mysqld
+from relight.server.closed import start_closed, write_settings
 from relight.server.rebuilt import built_by, write_mark
 from relight.server.session import Session
 from relight.site import Run, Site
@@ -39,6 +41,7 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     :raises GuardRefused: the machine shows signs of life. ObjectCorrupt: a part is not what was stored.
         ServerStartFailed: mysqld did not come up on it.
     """
+    refuse_what_is_over(site, run)
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
@@ -48,12 +51,12 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         refuse_if_too_small(server, manifest.data_bytes)
         incoming = server.workdir / "incoming" / run.run_id
         unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
-        mysqld.write_closed_settings(incoming, loading=True)
+        write_settings(server, incoming, loading=True)
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
         # The guard is asked once more: unpacking took its time.
         aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
-    with mysqld.start(server, site.admin) as session:
+    with start_closed(server, site.admin) as session:
         prepare_for_replay(session, manifest.gtids)
     site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
     return RestoreSummary(
@@ -65,12 +68,9 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
 def prepare_for_replay(session: Session, gtids: GtidSet) -> None:
     """Make a fresh copy safe to work on: no replication that it inherited, a place for progress.
 
-    :raises ServerError: it is not closed, or does not hold exactly the snapshot's transactions.
+    :raises ServerError: it does not hold exactly the snapshot's transactions.
     """
     session.run("SET SESSION sql_log_bin = 0")
-    closed = session.row("SELECT @@GLOBAL.offline_mode, @@GLOBAL.read_only, @@GLOBAL.event_scheduler")
-    if closed != (1, 1, "OFF"):
-        raise ServerError("the rebuilt server is not closed", on=session.server.name, why=str(closed))
     executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
     if executed != gtids:
         raise ServerError(

@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from relight.backups.branches import Branch, branch_of, present_number, timeline_of
 from relight.backups.catalog import Catalog, archived_in, load_catalog
 from relight.backups.manifest import GtidField, Value
+from relight.backups.present import refuse_other_content
 from relight.backups.shipping import Digests, Origin, ship
 from relight.certificate.document import SignedCertificate
-from relight.errors import GuardRefused
+from relight.errors import GuardRefused, PlanError
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive
 from relight.guard.quarantine import directories_of
 from relight.lane.survey import survey
+from relight.outdated import refuse_if_over
 from relight.salvaging import FoundLogs, find_logs, known_before
 from relight.server.rebuilt import read_mark
 from relight.site import Run, Site
@@ -44,16 +47,19 @@ class SalvageSummary(Value):
 def salvage(site: Site, run: Run) -> SalvageSummary:
     """Look at the source's own directories; ship what the store lacks, unless the run says not to.
 
-    A directory is used only if it holds the whole history that the store knows: another one is from before an earlier
+    A directory is used only if it holds the whole history that the run follows: another one is from before an earlier
     restore, and its rest was given up then. Where something is alive nothing is read: the guard will say so.
+
+    :raises ClaimRefused: the run is over.
     """
+    refuse_if_over(site, run)
     source = run.shard_of(site.fleet).source
     try:
         refuse_if_alive(source, "be read")
     except GuardRefused as alive:
         return SalvageSummary(transactions=0, notes=(str(alive),))
     catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
-    archived = archived_in(catalog)
+    archived, branch = archived_in(catalog), _followed(run, catalog)
     scratch = run.folder(site.fleet) / "salvage"
     notes: list[str] = []
     shipped: list[SalvageSummary] = []
@@ -63,10 +69,18 @@ def salvage(site: Site, run: Run) -> SalvageSummary:
             continue
         if found.problem:
             notes.append(f"{folder}: read up to a file that cannot be read: {found.problem}")
-        shipped.append(_from(site, run, catalog, archived, found, notes))
+        shipped.append(_from(site, run, catalog, archived, branch, found, notes))
     summary = _in_sum(shipped, notes)
     _say(site, run, summary)
     return summary
+
+
+def _followed(run: Run, catalog: Catalog) -> Branch:
+    try:
+        return branch_of(catalog, run.timeline)
+    except PlanError:
+        # The plan will say what is unclear. Until then only what has everything that is known is taken.
+        return Branch(present_number(catalog), None, ())
 
 
 def _folders(source: Server) -> list[Path]:
@@ -77,7 +91,7 @@ def _folders(source: Server) -> list[Path]:
 
 
 def _from(
-    site: Site, run: Run, catalog: Catalog, archived: GtidSet, found: FoundLogs, notes: list[str]
+    site: Site, run: Run, catalog: Catalog, archived: GtidSet, branch: Branch, found: FoundLogs, notes: list[str]
 ) -> SalvageSummary:
     before = _before(site, run, catalog, found)
     lacking = found.gtids - archived
@@ -86,12 +100,16 @@ def _from(
     if before is None:
         notes.append(f"{found.folder}: {lacking} cannot be used: nothing tells what came before the server's first log")
         return SalvageSummary(transactions=0)
-    if gone := archived - (found.history | before):
+    whole = found.history | before
+    if gone := (archived if branch.within is None else branch.within) - whole:
         notes.append(f"{found.folder}: {lacking} belongs to a history without {gone}, which is in the store")
+        return SalvageSummary(transactions=0)
+    if (number := timeline_of(whole, catalog.timelines)) != branch.number:
+        notes.append(f"{found.folder}: {lacking} belongs to timeline {number}, and {branch.number} is followed")
         return SalvageSummary(transactions=0)
     wanted = [(path, summary) for path, summary in found.files if summary.gtids - archived]
     if run.salvage:
-        _ship(site, run, found, before, [path for path, _ in wanted])
+        _ship(site, run, catalog, found, before, [path for path, _ in wanted])
     commits = [summary.last_commit for _, summary in wanted if summary.last_commit]
     return SalvageSummary(
         transactions=lacking.count(), gtids=lacking, files=tuple(f"{found.folder}/{path.name}" for path, _ in wanted),
@@ -110,11 +128,12 @@ def _before(site: Site, run: Run, catalog: Catalog, found: FoundLogs) -> GtidSet
     return SignedCertificate.model_validate_json(site.store.get(keys[-1])).certificate.gtids if keys else None
 
 
-def _ship(site: Site, run: Run, found: FoundLogs, before: GtidSet, files: Sequence[Path]) -> None:
+def _ship(site: Site, run: Run, catalog: Catalog, found: FoundLogs, before: GtidSet, files: Sequence[Path]) -> None:
     digests = Digests(run.folder(site.fleet) / "salvage" / f"{found.server_uuid}.json")
     origin = Origin(run.shard, found.server_uuid, before - found.gtids)
     for path in files:
         label = f"{run.shard}: salvage {path.name}"
+        refuse_other_content(catalog, path, found.server_uuid, digests.of(path))
         site.progress.start(label, path.stat().st_size)
         ship(site.store, origin, path, digests.of(path), functools.partial(site.progress.advance, label), survey)
     digests.save()

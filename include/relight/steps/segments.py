@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relight.backups.catalog import load_catalog
+from relight.backups.catalog import Catalog, load_catalog
 from relight.backups.manifest import SegmentManifest, Value
+from relight.backups.present import refuse_foreign, refuse_other_content
 from relight.backups.shipping import Digests, Origin, ship
-from relight.errors import GapError, ServerError
+from relight.errors import GapError
 from relight.gtid import GtidSet
 from relight.lane.survey import survey
+from relight.server.logs import log_files
 from relight.server.session import Session, connect
 from relight.site import Site
 from relight.store import layout
@@ -50,6 +52,7 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
     :param rotate: close the file being written first, if it holds transactions.
     :raises GapError: transactions were purged before they were shipped. What could be shipped was.
     :raises ServerError: the source does not answer or keeps no binary log.
+    :raises HistoryConflict: its history was begun anew, or is not the one that the shard has now. Nothing was shipped.
     """
     began = datetime.now(UTC)
     source = site.fleet.shard(shard).source
@@ -57,12 +60,14 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
         uuid = str(session.value("SELECT @@server_uuid"))
         # Asked before the list of files, so that it holds nothing that is in one of them.
         purged = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_purged")))
-        closed = _closed_files(session, rotate=rotate)
         with _alone(source.workdir / "shipping") as folder:
-            shipped = _ship_all(site, Origin(shard, uuid, purged), closed, folder / f"{uuid}.json")
+            catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
+            executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
+            refuse_foreign(catalog, source.name, uuid, executed)
+            closed = _closed_files(session, rotate=rotate)
+            shipped = _ship_all(site, Origin(shard, uuid, purged), closed, folder / f"{uuid}.json", catalog)
         executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
-    catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
-    segments = [segment for segment in catalog.segments if segment.key not in catalog.missing]
+    segments = [segment for segment in (*catalog.segments, *shipped) if segment.key not in catalog.missing]
     held = functools.reduce(GtidSet.__or__, (segment.gtids for segment in segments), GtidSet())
     newest = max((segment.last_commit for segment in segments if segment.last_commit), default=None)
     intact = [snapshot.reference for snapshot in catalog.snapshots if not snapshot.missing]
@@ -84,24 +89,11 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
 
 
 def _closed_files(session: Session, *, rotate: bool) -> list[Path]:
-    if not session.value("SELECT @@GLOBAL.log_bin"):
-        raise ServerError(
-            "the source keeps no binary log", on=session.server.name, hint="set log-bin in its options file"
-        )
-    if rotate and _holds_transactions(session, _log_names(session)[-1]):
+    files = log_files(session)
+    if rotate and _holds_transactions(session, files[-1].name):
         session.run("FLUSH BINARY LOGS")
-    folder = Path(str(session.value("SELECT @@GLOBAL.log_bin_basename"))).parent
-    return [folder / name for name in _log_names(session)[:-1]]
-
-
-def _log_names(session: Session) -> list[str]:
-    rows = session.rows("SHOW BINARY LOGS")
-    if any(row[2:3] == ("Yes",) for row in rows):
-        raise ServerError(
-            "the binary logs are encrypted", on=session.server.name, why="the server's key is needed to read them",
-            hint="set binlog_encryption=OFF; the store's own encryption protects segments",
-        )  # fmt: skip
-    return [str(row[0]) for row in rows]
+        files = log_files(session)
+    return files[:-1]
 
 
 def _holds_transactions(session: Session, file: str) -> bool:
@@ -110,7 +102,7 @@ def _holds_transactions(session: Session, file: str) -> bool:
     return any("gtid" in kind.lower() and kind != "Previous_gtids" for kind in kinds)
 
 
-def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path) -> list[SegmentManifest]:
+def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path, catalog: Catalog) -> list[SegmentManifest]:
     listed = site.store.list(layout.segments(origin.shard, origin.server_uuid))
     there = {entry.key for entry in listed if entry.size}  # an empty object was never finished
     digests = Digests(memory)
@@ -122,6 +114,7 @@ def _ship_all(site: Site, origin: Origin, closed: list[Path], memory: Path) -> l
             key = layout.segment(origin.shard, origin.server_uuid, path.name, digest)
             if layout.segment_manifest(key) in there:
                 continue
+            refuse_other_content(catalog, path, origin.server_uuid, digest)
             site.progress.start(label, path.stat().st_size)
             moved = functools.partial(site.progress.advance, label)
             manifest = ship(site.store, origin, path, digest, moved, survey)

@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from relight.backups.catalog import load_catalog
 from relight.backups.manifest import Definition, Event, Extent, Part, SnapshotManifest, Table, Value
 from relight.backups.packing import pack, part_keys, upload_part
+from relight.backups.present import refuse_foreign
 from relight.errors import ServerUnreachable, StatementFailed
 from relight.fleet import Shard
 from relight.gtid import GtidSet
 from relight.server import definitions, schema
 from relight.server.local_copy import local_copy
 from relight.server.scratch import scratch_boot
-from relight.server.session import Session, connect
+from relight.server.session import Session, ask, connect
 from relight.site import Site
 from relight.store import layout
 from relight.store.parallel import in_parallel
@@ -78,11 +80,15 @@ def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
 
     :raises GuardRefused: another one is under way, or the disk is too small; nothing was touched.
     :raises ServerError: the server cannot be cloned. ValidationFailed: a table is damaged.
+    :raises HistoryConflict: the server's history was begun anew, or is not the one that the shard has now.
     """
     began = datetime.now(UTC)
     the_shard = site.fleet.shard(shard)
     server = the_shard.backup_server
     with connect(server, site.admin) as session:
+        uuid, executed = session.row("SELECT @@server_uuid, @@GLOBAL.gtid_executed")
+        known = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
+        refuse_foreign(known, server.name, str(uuid), GtidSet.parse(str(executed)))
         site.progress.say(f"{shard}: cloning {server.name}")
         with local_copy(server, session) as copy:
             # Taken after the clone, which holds everything up to its end: nothing in it is newer.
@@ -135,7 +141,7 @@ def _events(site: Site, shard: Shard, status: dict[schema.TableName, str]) -> tu
     if shard.backup_server == shard.source or not status:
         return schema.merge_events(status, status), ()
     try:
-        with connect(shard.source, site.admin) as source:
+        with ask(shard.source, site.admin) as source:
             return schema.merge_events(status, schema.event_status(source)), ()
     except (ServerUnreachable, StatementFailed) as error:
         note = f"events count as on, since the source could not be asked: {error}"

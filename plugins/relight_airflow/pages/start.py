@@ -78,7 +78,9 @@ def plan(
 
 def _plan(here: Site, params: dict[str, str]) -> PlanView:
     run, now = read_request(here.fleet, run_id="plan", params=params), datetime.now(UTC)
-    made = make_plan(_catalog(here, run.shard), run.target, now, reserve=here.fleet.limits.disk_reserve)
+    made = make_plan(
+        _catalog(here, run.shard), run.target, now, reserve=here.fleet.limits.disk_reserve, timeline=run.timeline
+    )
     return plan_view(made, run.server(here.fleet).name, forecasts().get(run.shard), now)
 
 
