@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # The tests wait for servers a third of the time, so two cores do the work of three workers.
 PYTEST_WORKERS ?= 3
 
-.PHONY: help setup demo down test test-deep test-databases screenshots lint lock
+.PHONY: help setup demo down test test-clock test-deep test-databases screenshots lint lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test-deep: setup ## thousands of random histories and hundreds of kills; takes h
 test-databases: setup ## everything that a real Airflow takes part in, once on SQLite and once on PostgreSQL
 	@for database in sqlite postgresql; do \
 		RELIGHT_TEST_DATABASE=$$database .venv/bin/python -m pytest -n $(PYTEST_WORKERS) tests/airflow || exit 1; done
+
+test-clock: setup ## what deals with dates, as at four other times of day, ends of months and days when clocks change
+	@.venv/bin/python -m tests.support.shifted -n $(PYTEST_WORKERS)
 
 screenshots: setup ## pictures of the pages for docs/, from a rehearsal in the lab that `make demo` has left running
 	@.venv/bin/relight lab screenshots

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from relight.credentials import EnvironmentCredentials
 from relight.fleet import load_fleet
+from relight.lab.executors import DURATIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -18,9 +21,13 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 FLEET = load_fleet(PROJECT / "include" / "deploy" / "fleet.yaml")
 DOCKERFILE = (PROJECT / "include" / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 
+HEALTHY = runpy.run_path(str(PROJECT / "include" / "deploy" / "healthy.py"))
+
 ONE_SHOT = {"airflow-init", "store-init"}
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
 MACHINES = {"db-1", "db-2", "db-3"}
+
+SECRET = "0123abcdef"
 
 USED = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 """A variable that compose replaces, and what stands behind its name."""
@@ -29,6 +36,16 @@ USED = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 def documented() -> dict[str, str]:
     lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def own(service: dict[str, Any]) -> dict[str, str]:
+    """The environment of a service, and what compose writes into it."""
+    files = {config["source"]: COMPOSE["configs"][config["source"]]["content"] for config in service.get("configs", [])}
+    return {key: str(value) for key, value in (service.get("environment", {}) | files).items()}
+
+
+def filled(value: str) -> str:
+    return USED.sub(SECRET, value)
 
 
 def is_secret(name: str) -> bool:
@@ -58,6 +75,42 @@ def test_every_service_that_stays_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert check["test"][0] in ("CMD", "CMD-SHELL")
     assert {"interval", "timeout", "retries"} <= set(check)
+
+
+@pytest.mark.parametrize("name", sorted(AIRFLOW | MACHINES))
+def test_a_health_check_of_airflow_is_one_cheap_process_that_ends_by_itself(name: str) -> None:
+    """Docker kills one process when a check takes too long: not the children of a shell."""
+    check = SERVICES[name]["healthcheck"]
+    command, *question = check["test"]
+    assert command == "CMD"
+    assert question[:2] == ["python", "-I"]
+    asked = question[question.index("/opt/relight/deploy/healthy.py") + 1 :]
+    while asked:
+        asked = asked[1 + HEALTHY["QUESTIONS"][asked[0]][1] :]
+    assert int(check["timeout"].removesuffix("s")) > HEALTHY["DEADLINE"]
+    # Only who asks the database needs what is installed beside Python.
+    assert ("-S" in question) == ("job" not in question)
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
+def test_what_a_health_check_leaves_behind_is_reaped(name: str) -> None:
+    has_dumb_init = name in AIRFLOW | MACHINES  # see the Dockerfile
+    assert has_dumb_init or SERVICES[name].get("init") is True
+
+
+def test_the_heartbeat_of_workers_is_written_where_their_health_check_looks() -> None:
+    folder, file = "/opt/relight/deploy", "celery_settings"
+    assert f"PYTHONPATH={folder}" in DOCKERFILE
+    assert (PROJECT / "include" / "deploy" / f"{file}.py").exists()
+    for name in MACHINES | {"worker"}:
+        assert SERVICES[name]["environment"]["AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS"] == f"{file}.CONFIG"
+
+
+def test_loops_are_compiled_for_the_processor_that_containers_say_they_have() -> None:
+    build, runs = DOCKERFILE.split(" AS airflow\n")
+    chosen = [line for line in (build, runs) if "NUMBA_CPU_NAME=generic" in line]
+    assert len(chosen) == 2
+    assert build.index("ENV NUMBA_CPU_NAME") < build.index("import relight.binlog.kernels")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -124,8 +177,24 @@ def test_all_of_airflow_has_the_same_keys(variable: str) -> None:
 
 def test_only_workers_have_the_passwords_of_the_fleet() -> None:
     for name, service in SERVICES.items():
-        has_them = "AIRFLOW_CONN_RELIGHT_ADMIN" in service.get("environment", {})
-        assert has_them == (name in MACHINES | {"worker"})
+        used = {variable for value in own(service).values() for variable, _ in USED.findall(value)}
+        has_them = any(variable.startswith("RELIGHT_") and is_secret(variable) for variable in used)
+        assert has_them == (name in MACHINES | {"worker", "store"})
+
+
+@pytest.mark.parametrize("name", sorted(MACHINES | {"worker"}))
+def test_the_command_line_has_every_login_in_a_container_with_a_worker(name: str) -> None:
+    logins = EnvironmentCredentials({key: filled(value) for key, value in own(SERVICES[name]).items()})
+    assert [logins.login(purpose).user for purpose in ("admin", "replication", "store", "certificate")] == [
+        "relight", "replication", "relight", "relight",
+    ]  # fmt: skip
+    assert {logins.login(purpose).password for purpose in ("admin", "replication", "store", "certificate")} == {SECRET}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_has_a_secret_of_the_fleet_twice(name: str) -> None:
+    used = [variable for value in own(SERVICES[name]).values() for variable, _ in USED.findall(value)]
+    assert [variable for variable in set(used) if variable.startswith("RELIGHT_") and used.count(variable) > 1] == []
 
 
 def test_redis_does_not_give_a_long_restore_to_a_second_worker() -> None:
@@ -137,6 +206,22 @@ def test_redis_does_not_give_a_long_restore_to_a_second_worker() -> None:
 def test_a_task_may_wait_for_its_machine_as_long_as_others_take() -> None:
     for name in AIRFLOW | MACHINES:
         assert int(SERVICES[name]["environment"]["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"]) > 7 * 86400
+
+
+def test_a_task_whose_machine_died_goes_on_within_a_minute() -> None:
+    """And after half a dozen heartbeats at the least, which are 5 s apart: a machine that is busy has not died."""
+    for name in AIRFLOW | MACHINES:
+        settings = SERVICES[name]["environment"]
+        silence = int(settings["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+        looked = int(settings["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL"])
+        assert silence >= 30
+        assert silence + looked <= 40
+        assert int(settings["AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"]) <= 30
+
+
+def test_the_lab_waits_as_the_deployment_does() -> None:
+    for name, value in DURATIONS.items():
+        assert SERVICES["scheduler"]["environment"][name] == value
 
 
 def test_a_stopping_worker_may_finish_its_tasks() -> None:

@@ -17,7 +17,9 @@ KINDS = sorted(
     key=lambda kind: kind.__name__,
 )
 
-RETRYABLE = {"StoreUnavailable", "ServerUnreachable", "LaneBlocked", "AnnounceUnavailable", "AirflowUnavailable"}
+RETRYABLE = {
+    "StoreUnavailable", "ServerUnreachable", "ServerBusy", "LaneBlocked", "AnnounceUnavailable", "AirflowUnavailable",
+}  # fmt: skip
 """Only what can pass by itself. A corrupt backup stays corrupt however often it is read."""
 
 

@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "step_records": {"errors", "site", "store", "backups"},
     "reporting": {"errors", "fleet", "forecast", "overview", "sabotage", "site", "run_files", "step_records", "backups", "planning", "rehearsal", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "site", "step_records", "store"},
-    "overview": {"errors", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
+    "overview": {"errors", "gtid", "fleet", "site", "backups", "fencing", "forecast", "planning", "rehearsal", "store"},
     "incident": {"errors", "fleet", "site", "backups", "forecast", "planning", "store"},
     "salvaging": {"errors", "gtid", "backups", "binlog", "guard", "server"},
     "unpacking": {"errors", "progress", "store", "backups"},

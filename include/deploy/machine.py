@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import RelightError
 from relight.fleet import Fleet, Server, load_fleet
 from relight.guard.clearance import clear, set_aside
-from relight.server import command, mysqld
+from relight.server import empty, mysqld
 from relight.server.session import connect
 
 COMMON_OPTIONS = Path(__file__).with_name("my.cnf")
@@ -47,7 +46,8 @@ def main() -> int:
         mysqld.start(server, logins.login("admin")).close()
     else:
         print(f"{server.name} has no data: waiting for a restore", flush=True)
-    worker = subprocess.Popen(["airflow", "celery", "worker", "--queues", server.queue])
+    # The worker works with the passwords that this container was given: all of its environment is meant for it.
+    worker = subprocess.Popen(["airflow", "celery", "worker", "--queues", server.queue], env=dict(os.environ))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: worker.send_signal(received))
     status = worker.wait()
@@ -100,14 +100,7 @@ def initialise(server: Server, admin: Login, replication: Login) -> None:
         f"GRANT REPLICATION SLAVE, BACKUP_ADMIN ON *.* TO {_text(replication.user)}@'%'",
         "ALTER USER root@localhost ACCOUNT LOCK",
     ]
-    # In a file that only this account can read, since arguments can be read by everybody.
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as first:
-        first.write("".join(f"{statement};\n" for statement in statements))
-        first.flush()
-        command.run(
-            [server.mysqld, f"--defaults-file={server.options_file}", "--initialize-insecure",
-             f"--init-file={first.name}", *mysqld.run_as_options(server)], timeout=300,
-        )  # fmt: skip
+    empty.initialise(server, server.datadir, statements)
     with mysqld.start(server, admin) as session:
         # The accounts were logged as this server's own transactions, which its source does not have.
         session.run(mysqld.gtid_history_reset_statement(session))

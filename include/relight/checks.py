@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relight.accounting import Expected, TableName, expected_rows, xa_of
-from relight.backups.manifest import Definition, SnapshotManifest
+from relight.backups.manifest import Definition, LeftOut, SnapshotManifest
 from relight.gtid import GtidSet
 from relight.lane import lane_progress
 from relight.lane.segments import LaneSegment, lane_segment
 from relight.lane.standalone import SERVER_LANE
 from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
+from relight.planning.surroundings import is_certain, known_for
 from relight.run_files import (
     CheckResult,
     Lanes,
@@ -33,16 +34,18 @@ from relight.server import definitions
 from relight.server.definitions import without_counter
 from relight.server.empty import empty_server
 from relight.server.session import Session, connect
+from relight.server.zone import same_zone
 from relight.site import Run, Site
+from relight.verify.computed import in_doubt
 from relight.verify.counting import doubt_silent_cascades
 from relight.verify.database import ROW_COUNTS, Claim, verify_database
 from relight.verify.definitions import compare_definitions
-from relight.verify.log_images import changing_words
+from relight.verify.log_images import Logged, changing_words
 from relight.verify.witness import Witnessed, witnessed, witnessed_accounts
 
 _ABOUT_ACCOUNTS = {"user", "role", "grant", "revoke", "password"}
 """One of these words is in every statement that changes accounts, roles or grants."""
-HISTORY, LANES, ACCOUNTS = "history", "lanes", "accounts"
+HISTORY, LANES, ACCOUNTS, SOURCE_LOG = "history", "lanes", "accounts", "source's log"
 
 
 def check_database(site: Site, run: Run, database: str) -> tuple[list[TableVerdict], list[CheckResult]]:
@@ -59,6 +62,7 @@ def check_server(site: Site, run: Run) -> list[CheckResult]:
         return [
             _history(site, run, plan, lanes, session),
             _all_replayed(run, lanes, session),
+            _source_log(run, plan),
             _accounts(site, run, plan, lanes, session),
         ]
 
@@ -87,7 +91,40 @@ def claim_of(site: Site, run: Run, database: str) -> Claim:
         segments=_segments(folder, lanes, together),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
         alone=len(together) <= 1, witness=lambda: _witness(site, run, snapshot, lanes, together),
+        doubt=_left_out(plan, database), doubts=lambda logged: _doubts(site, run, plan, snapshot, logged),
     )  # fmt: skip
+
+
+def _doubts(
+    site: Site, run: Run, plan: Plan, snapshot: SnapshotManifest, logged: Sequence[Logged]
+) -> Mapping[TableName, str]:  # fmt: skip
+    """Tables whose values were computed with what no log carries, or in another time zone than the source's."""
+    here: dict[str, bool] = {}
+
+    def zone_is_right(number: int) -> bool:
+        known = known_for(plan, number)
+        if known is None or not is_certain(plan, number):
+            return False
+        if known.zone.digest not in here:
+            # Another session than the one that looks at everything: it is put into other zones.
+            with connect(run.server(site.fleet), site.admin) as session:
+                here[known.zone.digest] = same_zone(session, known.zone) is not None
+        return here[known.zone.digest]
+
+    return in_doubt(logged, {(table.database, table.name): table.create for table in snapshot.tables}, zone_is_right)
+
+
+def _left_out(plan: Plan, database: str) -> str:
+    """Why nothing can be said of a database; empty where something can."""
+    if any(one.leaves_out(database) for one in _logs(plan)):
+        return "the source does not log this database: what was changed in it since the full backup is in no log"
+    return ""
+
+
+def _logs(plan: Plan) -> list[LeftOut]:
+    """What the sources of the plan's logs do not log; of a replica's source too, which the replica got nothing of."""
+    found = [plan.snapshot.left_out, *(planned.segment.left_out for planned in plan.segments)]
+    return [one for one in found if one is not None]
 
 
 def _witness(
@@ -172,6 +209,18 @@ def _all_replayed(run: Run, lanes: Lanes, session: Session) -> CheckResult:
             done = state.bytes_done if state else 0
             found.append(f"lane {lane.name}: {done} of {lane.bytes} bytes replayed")
     return _result(LANES, run, len(lanes.lanes), found, began)
+
+
+def _source_log(run: Run, plan: Plan) -> CheckResult:
+    """The log is all that was written. Where it may not be, a person decides; nobody can find out what is missing."""
+    began = time.monotonic()
+    logs = _logs(plan)
+    found = dict.fromkeys(text for one in logs for text in one.missing)
+    if any(one.only or one.without for one in logs):
+        found["sessions whose default database is not logged may have changed tables of others without it"] = None
+    notes = dict.fromkeys(text for one in logs for text in one.notes)
+    result = _result(SOURCE_LOG, run, len(logs), tuple(found), began, tuple(notes))
+    return result.model_copy(update={"verdict": "inconclusive"}) if found else result
 
 
 def _accounts(site: Site, run: Run, plan: Plan, lanes: Lanes, session: Session) -> CheckResult:

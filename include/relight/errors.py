@@ -24,8 +24,10 @@ that is briefly away and does not retry a corrupt backup.
     |   |-- ServerStartFailed mysqld did not come up
     |   |-- WrongServer       another server answers than the one that is meant
     |   |-- StatementFailed   the server refused a statement
+    |   |-- BackupRefused     a copy of the server would not be a backup of its shard
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
+    |   `-- ServerBusy        (retryable) the same is being done on it already
     |-- BinlogError           a binary log cannot be read
     |   |-- CorruptEvent      checksum or structure wrong
     |   |-- TruncatedLog      the file ends inside an event
@@ -169,12 +171,22 @@ class StatementFailed(ServerError):
     """The server refused a statement."""
 
 
+class BackupRefused(ServerError):
+    """A copy of the server would not be a backup of its shard: it leaves something out, or has something of its own."""
+
+
 class CommandFailed(ServerError):
     """A program that was started ended with an error."""
 
 
 class GuardRefused(RelightError):
     """The machine shows signs of life, or cannot take what is planned. Nothing was touched."""
+
+
+class ServerBusy(GuardRefused):
+    """The same is being done on the server already, for somebody else."""
+
+    retryable = True
 
 
 class BinlogError(RelightError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from relight.accounting import Operation
-from relight.backups.manifest import GtidField, Tie, Value
+from relight.backups.manifest import GtidField, Surroundings, Tie, Value
 from relight.errors import PlanError, ValidationFailed
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
@@ -104,6 +104,8 @@ class SplitResult(Value):
     """Tables that lost rows in a log which does not say what cascading foreign keys deleted with them."""
     numbered: tuple[str, ...] = ()
     """Databases in whose streams a statement may number rows in the order in which they lie."""
+    surroundings: Surroundings | None = None
+    """What the server that wrote the file computed with, as far as is known."""
     cut_at: int | None = None
     """Where the unfinished transaction begins that the file ends with, because its server crashed."""
     seconds: float

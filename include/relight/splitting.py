@@ -29,6 +29,7 @@ from relight.errors import ObjectCorrupt
 from relight.gtid import GtidSet
 from relight.lane.split_log import split_log
 from relight.planning.plan import Plan, PlannedSegment
+from relight.planning.surroundings import known_for
 from relight.planning.target import Target
 from relight.run_files import SplitResult, load_split, skipped_folder, split_folder
 from relight.site import Run, Site
@@ -93,7 +94,8 @@ def _split(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> None:
             skipped = split_log(log, planned.number, beside, lambda found: found.among(planned.skip))
             (beside / "result.json").write_text(skipped.model_dump_json(), encoding="utf-8")
         log.unlink()
-        result = result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+        around = known_for(plan, planned.number)
+        result = result.model_copy(update={"seconds": round(time.monotonic() - began, 3), "surroundings": around})
         (scratch / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
         scratch.rename(folder)
     cut = f"; it ends inside a transaction at {result.cut_at}, which is left out" if result.cut_at is not None else ""

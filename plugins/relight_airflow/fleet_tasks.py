@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import chain
 
 from relight_airflow.fleet_operators import (
@@ -23,6 +25,8 @@ def fleet_tasks() -> None:
     chain(
         CheckFleetOperator(task_id=CHECK),
         ChooseOperator(task_id=CHOOSE),
-        ConductOperator(task_id=CONDUCT, retries=_OFTEN, retry_exponential_backoff=False),
+        ConductOperator(
+            task_id=CONDUCT, retries=_OFTEN, retry_delay=timedelta(seconds=10), retry_exponential_backoff=False
+        ),
         FleetReportOperator(task_id="report"),
     )

@@ -60,7 +60,7 @@ class SimulatedReportOperator(RelightOperator):
         seconds = sum(ti.xcom_pull(task_ids=list(SLEEPING)))
         report = RunReport(problems=(), seconds=seconds, reaches=now, data_loss_window_s=0)
         with plain_errors(self.log):
-            key = f"{run.folder_key}/report-{now:%Y%m%dT%H%M%SZ}.json"
+            key = f"{run.folder_key}/report-{now:%Y%m%dT%H%M%S%fZ}.json"
             open_site(self.log).store.put(key, report.model_dump_json().encode("utf-8"))
 
 

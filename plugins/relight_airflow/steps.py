@@ -32,7 +32,9 @@ DEFAULTS: dict[str, Any] = {
     "owner": "database operations",
     # For a store, a server or Airflow itself being away for a while, and for a worker that died.
     # Whatever else goes wrong would go wrong again, and fails at once.
-    "retries": 4,
+    # After 5, 10, 20, 40 and 80 s, each up to twice as long: patience for some minutes, but little for the first
+    # time, since who died with its machine has been waited for already.
+    "retries": 5,
     "retry_policy": ExceptionRetryPolicy(
         [
             RetryRule(FailedForGood, action=RetryAction.FAIL),
@@ -40,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
         ],
         default=RetryAction.FAIL,
     ),
-    "retry_delay": timedelta(seconds=10),
+    "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
 }

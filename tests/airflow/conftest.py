@@ -37,6 +37,9 @@ def nothing_is_left() -> Iterator[None]:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+UNSCHEDULED = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+"""Settings of an Airflow that begins no run by itself: else what the tests see would depend on the time of day."""
+
 _ONLY = os.environ.get("RELIGHT_TEST_DATABASE")
 """The database of every Airflow, where it is set: see ``make test-databases``."""
 DATABASES = [_ONLY] if _ONLY else ["sqlite", "postgresql"]

@@ -218,6 +218,19 @@ def test_a_mistake_in_the_code_is_not_tried_five_times(bag: Any) -> None:
         assert policy.evaluate(passing, 1, 4).action == RetryAction.RETRY
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"), [("restore", "replay"), ("rehearse", "replay"), ("backup_full", "snapshot")]
+)
+def test_who_died_with_its_machine_goes_on_soon_and_a_store_may_be_away_for_minutes(
+    bag: Any, dag_id: str, task_id: str
+) -> None:
+    task = bag.dags[dag_id].get_task(task_id)
+    assert task.retry_exponential_backoff
+    delays = [task.retry_delay.total_seconds() * 2**n for n in range(task.retries)]
+    assert delays[0] <= 5
+    assert 120 < sum(delays) < 600
+
+
 def test_a_dag_loads_without_a_fleet_file_so_that_its_first_task_can_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.dag_processing.dagbag import DagBag
 

@@ -37,7 +37,7 @@ from relight.site import Site
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
 from relight.store.s3 import open_store
-from tests.airflow.conftest import PROJECT
+from tests.airflow.conftest import PROJECT, UNSCHEDULED
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
@@ -111,7 +111,7 @@ def house(watched: Path, module_servers: Servers, s3_server: S3Server, executor:
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     airflow = LabAirflow(
         place, PROJECT, credentials, parallel=3, executor=executor, accounts={f"the-{role}": role for role in ROLES},
-        settings={"RELIGHT_NOTIFY": str(notify), "PYTHONPATH": path},
+        settings={**UNSCHEDULED, "RELIGHT_NOTIFY": str(notify), "PYTHONPATH": path},
     )  # fmt: skip
     airflow.start().close()
     yield House(site, airflow, module_servers, told, place.root)

@@ -43,7 +43,7 @@ from relight.server import mysqld
 from relight.server.session import Session, connect
 from relight.server.table_checksums import checksums
 from relight.store.s3 import open_store
-from tests.airflow.conftest import PROJECT
+from tests.airflow.conftest import PROJECT, UNSCHEDULED
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
@@ -75,11 +75,7 @@ class World:
 
     def run(self, dag_id: str, conf: dict[str, Any] | None = None) -> RunState:
         run_id = self.airflow.trigger(dag_id, conf or {})
-        run = self.airflow.wait(dag_id, run_id, timeout=800)
-        if dag_id.startswith("backup"):
-            # A scheduled run would back up what the tests leave out of the backups.
-            self.airflow.send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
-        return run
+        return self.airflow.wait(dag_id, run_id, timeout=800)
 
     def succeeds(self, dag_id: str, conf: dict[str, Any] | None = None) -> RunState:
         run = self.run(dag_id, conf)
@@ -134,7 +130,7 @@ def world(watched: Path, module_servers: Servers, s3_server: S3Server, executor:
     document = fleet.model_dump(mode="json", exclude_none=True)
     place.fleet_file.write_text(yaml.safe_dump(document), encoding="utf-8")
     credentials = EnvironmentCredentials(environment_of(module_servers.template.logins, s3_server.login))
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor, settings=UNSCHEDULED)
     client = airflow.start()
     yield World(place, fleet, credentials, module_servers, client)
     client.close()

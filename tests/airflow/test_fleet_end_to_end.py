@@ -32,7 +32,7 @@ from relight.site import Site
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
 from relight.store.s3 import open_store
-from tests.airflow.conftest import PROJECT
+from tests.airflow.conftest import PROJECT, UNSCHEDULED
 from tests.conftest import environment_of
 from tests.support.servers import DURABLE, Servers
 
@@ -72,7 +72,7 @@ def world(watched: Path, module_servers: Servers, s3_server: S3Server, executor:
     place.root.mkdir()
     place.fleet_file.write_text(fleet.model_dump_json(exclude_none=True), encoding="utf-8")
     credentials = EnvironmentCredentials(environment_of(module_servers.template.logins, s3_server.login))
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor, settings=UNSCHEDULED)
     client = airflow.start()
     client.unpause("restore")
     yield World(Site(fleet, open_store(store, s3_server.login), credentials, Silent()), client, module_servers)

@@ -5,6 +5,7 @@ The tests of this file build on one another. A second is promised, which no rest
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,6 +81,14 @@ def world(watched: Any, module_servers: Servers, s3_server: S3Server, executor: 
     client.close()
     airflow.stop()
     receiver.close()
+
+
+def test_the_fleet_is_looked_at_as_soon_as_the_dag_is_unpaused(world: World) -> None:
+    deadline = time.monotonic() + 120
+    while not (runs := world.airflow.runs_named("fleet_overview", "scheduled__")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert world.airflow.wait("fleet_overview", runs[0], timeout=600).state == "success"
 
 
 def test_the_fleet_is_looked_at_kept_and_sent(world: World) -> None:

@@ -30,7 +30,7 @@ from relight.lab.services import Services
 from relight.lab.state import State
 from relight.overview import keeping
 from relight.store.s3 import open_store
-from tests.airflow.conftest import DATABASES, PROJECT, executor_on
+from tests.airflow.conftest import DATABASES, PROJECT, UNSCHEDULED, executor_on
 from tests.support.browsing import LOOKS, Look, Visit, browser, token, visit
 from tests.support.made_backups import SERVER, backed_up, rehearsed
 from tests.support.made_overview import made_overview, names
@@ -92,7 +92,7 @@ def world(request: pytest.FixtureRequest, watched: Path, s3_server: S3Server, se
     })  # fmt: skip
     airflow = LabAirflow(
         place, PROJECT, credentials, parallel=2, executor=executor_on(request.param, services),
-        accounts={"viewer": "viewer", "nobody": ""},
+        accounts={"viewer": "viewer", "nobody": ""}, settings=UNSCHEDULED,
     )  # fmt: skip
     client = airflow.start()
     database = create_engine(airflow.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])

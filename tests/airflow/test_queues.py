@@ -1,11 +1,13 @@
 """Each step runs on the machine that it works on: a real Airflow with Celery, and a worker for each machine's queue.
 
 The tests of this file build on one another. The machines are one; what tells them apart is which worker took a
-task from which queue. ``machine-b`` has no worker at first.
+task from which queue. ``machine-b`` has no worker at first, and ``machine-c`` never has one.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from relight.lab.place import Place
 from relight.lab.s3 import S3Server
 from relight.lab.services import Services
 from relight.server.session import connect
-from tests.airflow.conftest import PROJECT
+from tests.airflow.conftest import PROJECT, UNSCHEDULED
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
@@ -57,11 +59,11 @@ class World:
         assert run.state == "success", story
         return run
 
+    def tasks(self, dag_id: str, run_id: str) -> tuple[TaskState, ...]:
+        return self.client.run(dag_id, run_id).tasks
+
     def ship(self) -> RunState:
-        run = self.finish("backup_binlogs", self.client.trigger("backup_binlogs", {}))
-        # A scheduled run would ship at a moment that the tests do not choose.
-        self.client.send("PATCH", "/api/v2/dags/backup_binlogs", {"is_paused": True})
-        return run
+        return self.finish("backup_binlogs", self.client.trigger("backup_binlogs", {"shard": "shard-1"}))
 
     def taken_by(self, queue: str) -> str:
         """What the worker of a queue says that it was given."""
@@ -71,7 +73,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(watched: Path, module_servers: Servers, s3_server: S3Server, services: Services) -> Iterator[World]:
-    """A shard on two machines, and an Airflow with the workers of one of them and of the default queue."""
+    """A shard on two machines, and an Airflow with the workers of one of them and of the default queue. Another shard
+    is on a machine that is lost."""
     made = module_servers.make("shard-1-a")
     first, second = module_servers.make_replicas(made, 2)
     scratch = module_servers.make("shard-1-x", empty=True)
@@ -80,13 +83,14 @@ def world(watched: Path, module_servers: Servers, s3_server: S3Server, services:
         scratch=on("machine-b", scratch),
     )  # fmt: skip
     settings = StoreSettings(bucket=s3_server.bucket, prefix="queues", endpoint=s3_server.endpoint, part_size_mib=5)
-    fleet = Fleet(fleet="test", store=settings, shards=(shard,))
+    lost = Shard(name="shard-2", source=on("machine-c", module_servers.make("shard-2-a", empty=True)))
+    fleet = Fleet(fleet="test", store=settings, shards=(shard, lost))
     place = Place(watched / "queues")
     place.root.mkdir()
     place.fleet_file.write_text(yaml.safe_dump(fleet.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
     credentials = EnvironmentCredentials(environment_of(module_servers.template.logins, s3_server.login))
     executor = Celery(services, queues=("default", "machine-a"))
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=16, executor=executor)
+    airflow = LabAirflow(place, PROJECT, credentials, parallel=16, executor=executor, settings=UNSCHEDULED)
     client = airflow.start()
     world = World(airflow, client, shard, module_servers)
     with connect(shard.source, module_servers.admin) as session:
@@ -102,6 +106,18 @@ def on(queue: str, server: Server) -> Server:
     return server.model_copy(update={"queue": queue})
 
 
+@pytest.fixture(scope="module")
+def hanging(world: World) -> dict[str, str]:
+    """A run of each of these DAGs whose task waits for the lost machine's worker."""
+    runs = {dag: world.client.trigger(dag, {"shard": "shard-2"}) for dag in ("backup_full", "backup_binlogs")}
+    for dag, run_id in runs.items():
+        deadline = time.monotonic() + 120
+        while not any(task.queue == "machine-c" and task.state == "queued" for task in world.tasks(dag, run_id)):
+            assert time.monotonic() < deadline, "it is not queued"
+            time.sleep(0.2)
+    return runs
+
+
 @dataclass
 class Waited:
     """A full backup, which is taken on a machine whose worker came late. ``before``: its task until then,
@@ -114,7 +130,7 @@ class Waited:
 
 
 @pytest.fixture(scope="module")
-def waited(world: World) -> Waited:
+def waited(world: World, hanging: dict[str, str]) -> Waited:
     run_id = world.client.trigger("backup_full", {"shard": "shard-1"})
     deadline = time.monotonic() + 120
     while snapshot(world, run_id).state != "queued":
@@ -127,8 +143,7 @@ def waited(world: World) -> Waited:
 
 
 def snapshot(world: World, run_id: str) -> TaskState:
-    run = world.client.run("backup_full", run_id)
-    return next(task for task in run.tasks if task.task_id == "snapshot")
+    return next(task for task in world.tasks("backup_full", run_id) if task.task_id == "snapshot")
 
 
 @dataclass
@@ -169,6 +184,14 @@ def test_a_task_waits_for_the_worker_of_its_machine_and_runs_nowhere_else(waited
     assert all(task.try_number == 1 for task in waited.run.tasks)
 
 
+def test_runs_that_hang_as_a_machine_is_lost_keep_no_other_shard_from_being_backed_up(
+    waited: Waited, hanging: dict[str, str]
+) -> None:
+    states = {dag: waited.world.client.run(dag, run_id).state for dag, run_id in hanging.items()}
+    assert states == {"backup_full": "running", "backup_binlogs": "running"}
+    assert (waited.run.state, waited.meanwhile.state) == ("success", "success")
+
+
 def test_the_steps_of_a_restore_run_on_the_machine_of_the_source(recovered: Recovered) -> None:
     run = recovered.restore
     ran = {name: where for name, where in machines(run).items() if not name.startswith("replicas")}
@@ -196,6 +219,21 @@ def test_the_workers_themselves_say_the_same(recovered: Recovered, task_id: str,
     run_id, mark = recovered.restore.run_id, f"task_id='{task_id}'"
     takers = {name for name, log in given.items() if any(mark in line and run_id in line for line in log.splitlines())}
     assert takers == {queue}
+
+
+@pytest.mark.parametrize(
+    ("job", "is_well"),
+    [("TriggererJob", True), ("DagProcessorJob", True), ("SchedulerJob", True), ("NoSuchJob", False)],
+)
+def test_the_health_check_of_a_container_finds_its_job(world: World, job: str, is_well: bool) -> None:
+    """In Airflow's own database: the check of the compose deployment, which imports nothing of Airflow."""
+    script = PROJECT / "include" / "deploy" / "healthy.py"
+    done = subprocess.run(
+        [sys.executable, "-I", script, "job", job],
+        env=world.airflow.environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == is_well, done.stderr
+    assert ("has started" in done.stderr) != is_well
 
 
 def test_the_shard_is_back_on_all_of_its_machines(recovered: Recovered) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def test_a_made_up_fleet_is_the_same_each_time_and_thousands_are_read_in_a_secon
     fleet = made_up_fleet(shards, StoreSettings(bucket="made-up"), at_once=8)
     path = tmp_path / "fleet.yaml"
     path.write_text(fleet.model_dump_json(exclude_none=True), encoding="utf-8")
-    began = datetime.now(UTC)
+    began = time.process_time()
     assert load_fleet(path) == fleet
-    assert (datetime.now(UTC) - began).total_seconds() < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.timeout(400)

@@ -15,7 +15,7 @@ import pytest
 from relight.fleet import Server
 from relight.guard import mounts
 from relight.guard.looking import look
-from relight.guard.mounts import Location, Mount, locate
+from relight.guard.mounts import Location, Table, locate
 from relight.guard.proc import command_of
 from relight.server import mysqld
 from tests.support.guarding import bind_mount, kinds, refused, told
@@ -175,8 +175,8 @@ def test_a_namespace_that_only_copies_ours_is_no_sign_of_life(down: Server) -> N
         process.communicate()
 
 
-def parsed(*lines: str) -> tuple[Mount, ...]:
-    return tuple(mounts._parsed(line.encode()) for line in lines)
+def parsed(*lines: str) -> Table:
+    return mounts.parsed(line.encode() for line in lines)
 
 
 TABLE = parsed(
@@ -203,7 +203,7 @@ def test_where_a_path_leads(path: str, device: str, inside: str) -> None:
 
 
 def test_the_root_of_a_mount_may_be_gone() -> None:
-    assert TABLE[5].root == Path("/part")
+    assert list(TABLE)[5].root == Path("/part")
 
 
 def test_a_proc_that_hides_processes_is_noticed() -> None:

@@ -149,6 +149,7 @@ def test_no_address_is_not_the_client_library_s_default(
 
 ASKS_ONLY = {
     "fencing/asking.py": "asks who takes writes; closes by UUID",
+    "server/copied.py": "asks the source what it has executed and how it is set up",
     "server/following.py": "asks who follows whom",
     "server/session.py": "kills threads that carry this process's token",
     "steps/snapshot.py": "asks the source which events are on",

@@ -17,7 +17,7 @@ import yaml
 from relight.backups.catalog import load_catalog
 from relight.backups.reach import reaches
 from relight.credentials import EnvironmentCredentials
-from relight.errors import ObjectCorrupt, PlanError, TargetError
+from relight.errors import ObjectCorrupt, PlanError, PlanOutdated, TargetError
 from relight.fleet import Fleet, Server, Shard, StoreSettings
 from relight.gtid import GtidSet
 from relight.lab.s3 import S3Server
@@ -89,7 +89,7 @@ def run_of(target: Target = LATEST, run_id: str = "run-1") -> Run:
     return Run(run_id=run_id, shard="shard-1", target=target)
 
 
-def test_a_plan_is_made_once_per_run_and_holds_whatever_is_backed_up_since(
+def test_a_plan_is_made_once_per_run_and_never_leaves_out_in_silence_what_is_backed_up_since(
     backed_up: Site, source: Server, module_servers: Servers
 ) -> None:
     first = plan_run(backed_up, run_of())
@@ -97,8 +97,10 @@ def test_a_plan_is_made_once_per_run_and_holds_whatever_is_backed_up_since(
     with module_servers.connect(source) as session:
         executed = GtidSet.parse(session.value("SELECT @@GLOBAL.gtid_executed"))
         session.run("INSERT INTO d.t VALUES ()")
-    ship_segments(backed_up, "shard-1")
     assert again == first == plan_run(backed_up, run_of())
+    ship_segments(backed_up, "shard-1")
+    with pytest.raises(PlanOutdated, match="1 transactions that are in the store would be left out"):
+        plan_run(backed_up, run_of())
     assert plan_run(backed_up, run_of(run_id="run-2")).segments == first.segments + 1
     plan = load_plan(backed_up.store, run_of())
     assert plan.end_gtids == executed

@@ -29,7 +29,7 @@ from relight.steps.certify import certify
 from relight.steps.fence_check import check_fence
 from relight.steps.prepare import prepare
 from relight.steps.promote import promote
-from tests.support.promoting import Proved, lose_and_prove
+from tests.support.promoting import Proved, assert_history, lose_and_prove
 from tests.support.servers import Servers, kill
 
 
@@ -82,7 +82,7 @@ def test_a_promotion_killed_behind_any_step_is_finished_by_running_it_again(
     assert (epoch.outcome.kind, epoch.outcome.server_uuid) == ("opened", done.server_uuid)
     with proved.servers.connect(proved.source) as session:
         assert checksums(session) == proved.sums
-        assert session.value("SELECT @@GLOBAL.gtid_executed") == proved.gtids
+        assert_history(session, proved.gtids)
         assert session.rows("SELECT * FROM performance_schema.persisted_variables") == []
 
 

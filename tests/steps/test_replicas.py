@@ -22,7 +22,7 @@ from relight.steps.prepare import prepare
 from relight.steps.promote import promote
 from relight.steps.replicas import rebuild_replica
 from tests.steps.test_promotion import dying_behind
-from tests.support.promoting import Proved, lose_and_prove
+from tests.support.promoting import Proved, assert_history, lose_and_prove
 from tests.support.servers import Servers, kill
 
 Maker = Callable[..., Site]
@@ -157,7 +157,7 @@ def test_a_shard_that_wants_a_replica_first_refuses_writes_until_one_is_equal(
     assert lets_in(proved.source, proved) == []
     assert rebuild_replica(proved.site, proved.run, second.name).donor == first.name
     with servers.connect(proved.source) as session:
-        assert session.value("SELECT @@GLOBAL.gtid_executed") == proved.gtids, "nothing of all that is in its log"
+        assert_history(session, proved.gtids)  # nothing of all that is in its log
         session.run("INSERT INTO shop.t VALUES (100)")
     for replica in proved.replicas:
         assert_follows(replica, proved)

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from relight.backups.manifest import SnapshotManifest
-from relight.errors import GuardRefused, ServerError, ServerUnreachable
+from relight.errors import GuardRefused, ServerBusy, ServerError, ServerUnreachable
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.server import local_copy, mysqld
@@ -203,7 +203,7 @@ def test_two_backups_of_one_server_at_once_are_refused(site: MakeSite, source: S
     folder.mkdir(exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(GuardRefused, match="already"):
+        with pytest.raises(ServerBusy, match="already"):
             take_snapshot(site(source), "shard-1")
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relight.errors import ServerUnreachable
+from relight.fencing.timelines import birth_of
 from relight.fleet import PromotionSettings, Server
+from relight.gtid import GtidSet
 from relight.planning.target import Target
-from relight.server.session import connect
+from relight.server.session import Session, connect
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
 from relight.steps.certify import certify
@@ -46,6 +48,13 @@ class Proved:
         """Both steps of a promotion."""
         prepare(self.site, self.run)
         return promote(self.site, self.run)
+
+
+def assert_history(session: Session, gtids: str) -> None:
+    """A promoted server has the lost one's history, and the one transaction with which its timeline began."""
+    birth = birth_of(str(session.value("SELECT @@server_uuid")))
+    executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
+    assert executed == GtidSet.parse(gtids) | GtidSet.parse(birth)
 
 
 def is_open(server: Server, servers: Servers) -> bool:

@@ -103,6 +103,7 @@ def empty_snapshot(databases: tuple[str, ...] = ()) -> SnapshotManifest:
 
 def contents(session: Session) -> tuple[dict[str, int], dict[str, str]]:
     """Checksum and definition of every table but Relight's own."""
+    session.run("SET SESSION time_zone = '+00:00'")  # in which defaults of TIMESTAMP columns are printed
     sums = {name: value for name, value in checksums(session).items() if not name.startswith("_relight.")}
     definitions = {}
     for name in sums:

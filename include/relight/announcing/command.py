@@ -16,12 +16,10 @@ from relight.announcing.base import Endpoint
 from relight.announcing.settings import CommandAnnounce
 from relight.errors import AnnounceFailed, AnnounceUnavailable
 from relight.server.command import die_with_parent
+from relight.server.environment import child_environment
 
 TRY_AGAIN = 75
 """The exit status for "not now": EX_TEMPFAIL of sysexits.h."""
-
-INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-"""All that the command sees of Relight's own environment, which holds passwords."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class CommandAnnouncer:
             given.write(json.dumps(endpoint.document(is_open=is_open)).encode())
             given.seek(0)
             try:
-                status = _run(arguments, _environment(endpoint, is_open=is_open), given, said, seconds)
+                status = _run(arguments, _told(endpoint, is_open=is_open), given, said, seconds)
             except OSError as error:
                 raise AnnounceFailed(
                     "the command cannot be started", on=on, why=error.strerror or str(error),
@@ -69,12 +67,10 @@ class CommandAnnouncer:
                 )  # fmt: skip
 
 
-def _run(
-    arguments: Sequence[str], environment: Mapping[str, str], given: IO[bytes], said: IO[bytes], seconds: float
-) -> int:
+def _run(arguments: Sequence[str], told: Mapping[str, str], given: IO[bytes], said: IO[bytes], seconds: float) -> int:
     """The command's exit status. When the time is over it is killed, with all that it has started."""
     with subprocess.Popen(
-        list(arguments), env=dict(environment), stdin=given, stdout=subprocess.DEVNULL, stderr=said,
+        list(arguments), env=child_environment(told), stdin=given, stdout=subprocess.DEVNULL, stderr=said,
         process_group=0, preexec_fn=die_with_parent,  # noqa: PLW1509  (one call of prctl, safe after a fork)
     ) as process:  # fmt: skip
         try:
@@ -85,11 +81,10 @@ def _run(
             raise
 
 
-def _environment(endpoint: Endpoint, *, is_open: bool) -> dict[str, str]:
-    """What the command sees. The GTID set is only in the document: it may be longer than a variable can be."""
+def _told(endpoint: Endpoint, *, is_open: bool) -> dict[str, str]:
+    """In its environment. The GTID set is only in the document: it may be longer than a variable can be."""
     told = endpoint.model_dump(mode="json", exclude={"gtids"}) | {"open": int(is_open)}
-    own = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return own | {f"RELIGHT_{name.upper()}": str(value) for name, value in told.items()}
+    return {f"RELIGHT_{name.upper()}": str(value) for name, value in told.items()}
 
 
 def _end_of(said: IO[bytes]) -> str:

@@ -101,6 +101,8 @@ def _snapshot(key: str, content: bytes, sizes: Mapping[str, int]) -> CatalogSnap
             id=manifest.id, manifest_key=key, manifest_sha256=hashlib.sha256(content).hexdigest(),
             server_uuid=manifest.server_uuid, mysql_version=manifest.mysql_version, taken_at=manifest.taken_at,
             gtids=manifest.gtids, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
+            surroundings=manifest.surroundings, left_out=manifest.left_out, behind=manifest.behind,
+            as_of=manifest.as_of,
         ),
         server_name=manifest.server_name, databases=len(manifest.databases), tables=len(manifest.tables),
         rows=sum(table.rows for table in manifest.tables),

@@ -37,8 +37,10 @@ def refuse_older_than_what_it_holds(
 ) -> None:  # fmt: skip
     """:raises HistoryConflict: a log holds what the snapshot holds too, and was written long after that was taken."""
     until = snapshot.reference.taken_at + CLOCKS
+    ends = {stream: spans[-1][1] for stream, spans in snapshot.reference.gtids.streams.items()}
     for segment in segments:
-        if segment.first_commit and segment.first_commit > until:
+        later = segment.first_commit is not None and segment.first_commit > until
+        if later and _may_overlap(segment.gtids, ends):
             refuse_later(segment.gtids & snapshot.reference.gtids, segment.file, snapshot, shard)
 
 

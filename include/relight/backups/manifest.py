@@ -100,6 +100,58 @@ class Definition(Value):
         return f"{self.database}.{self.name}" if self.database and self.kind != "database" else self.name
 
 
+class SystemZone(Value):
+    """What a server's time zone ``SYSTEM`` means: it comes from the machine, or from ``TZ`` of the process."""
+
+    name: str = ""
+    """What ``TZ`` must be to have it; empty where nothing is known that would."""
+    offset: int | None = None
+    """Seconds east of UTC, where that has never changed since 1970."""
+    digest: str
+    """SHA-256 over every change of the offset from 1970 to 2037: equal where all times are equal."""
+
+
+class Surroundings(Value):
+    """What a server computes with, and no log carries. See :mod:`relight.server.surroundings`."""
+
+    server_uuid: str
+    variables: dict[str, str]
+    """Global values of the settings that sessions begin with."""
+    zone: SystemZone
+
+
+class LeftOut(Value):
+    """What is not in a source's log, or may not be."""
+
+    only: tuple[str, ...] = ()
+    """``binlog-do-db``: nothing but these databases is logged; empty where that is not set."""
+    without: tuple[str, ...] = ()
+    """``binlog-ignore-db``: these are not."""
+    gaps: tuple[str, ...] = ()
+    """What else may be in no log, in words."""
+    notes: tuple[str, ...] = ()
+    """What is logged, and in a way that proves or restores less than it could."""
+
+    def leaves_out(self, database: str) -> bool:
+        """Whether changes of a database are not logged. Where both options are set, the server asks the first alone."""
+        if self.only:
+            return database.lower() not in {name.lower() for name in self.only}
+        return database.lower() in {name.lower() for name in self.without}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is in no log, or may be in none, in words."""
+        found = [f"the source logs nothing but {', '.join(self.only)} (binlog-do-db)"] if self.only else []
+        if self.without:
+            found.append(f"the source does not log {', '.join(self.without)} (binlog-ignore-db)")
+        return (*found, *self.gaps)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All of it, in words."""
+        return (*self.missing, *self.notes)
+
+
 class SnapshotManifest(Value):
     """One full backup that has booted."""
 
@@ -125,6 +177,16 @@ class SnapshotManifest(Value):
     parts: tuple[Part, ...]
     data_bytes: int
     stored_bytes: int
+    surroundings: Surroundings | None = None
+    """The source's; the copied server's where the source did not answer. None in what an older version took."""
+    left_out: LeftOut | None = None
+    """Of the source's log, where a replica was copied, which got nothing else."""
+    behind: GtidField | None = None
+    """What the source had when the copy was taken and the copy has not. None where nobody knows."""
+    as_of: datetime | None = None
+    """Where something is ``behind``: the commit time up to which the copy goes, as far as the replica says."""
+    notes: tuple[str, ...] = ()
+    """What an operator should know about this backup; empty when all is as it should be."""
 
 
 Tie = tuple[str, ...] | None
@@ -178,3 +240,7 @@ class SegmentManifest(Value):
     shipped_at: datetime
     survey: SegmentSurvey | None = None
     """None for what was shipped by a version that took none."""
+    surroundings: Surroundings | None = None
+    """The source's, when the file was shipped. None for what was shipped by a version that did not ask."""
+    left_out: LeftOut | None = None
+    """What the source did not log when the file was shipped."""

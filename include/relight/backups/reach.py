@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from relight.backups.branches import branch_of, is_of, timeline_of
+from relight.backups.branches import Branch, branch_of, is_of, present_number, timeline_of
 from relight.backups.catalog import Catalog
 from relight.backups.chain import follow
 from relight.backups.manifest import GtidField, Value
 from relight.errors import PlanError
 from relight.gtid import GtidSet
-from relight.planning.unreachable import reached
+from relight.planning.unreachable import whole_until
 
 
 class Reach(Value):
@@ -19,6 +19,8 @@ class Reach(Value):
     snapshot: str
     usable: bool
     """Whether all of its parts are there."""
+    present: bool
+    """Whether it is of the shard's present timeline."""
     segments: int
     """How many segments follow it."""
     reaches: datetime
@@ -38,12 +40,13 @@ def reaches(catalog: Catalog) -> tuple[Reach, ...]:
     """One entry per snapshot, oldest first."""
     found = []
     for snapshot in catalog.snapshots:
-        within = _within(catalog, snapshot.reference.gtids)
-        chain = follow(snapshot.reference.gtids, catalog.segments, within, catalog.missing)
+        branch = _branch(catalog, snapshot.reference.gtids)
+        chain = follow(snapshot.reference.gtids, catalog.segments, branch.within, catalog.missing)
         found.append(
             Reach(
                 snapshot=snapshot.reference.id, usable=not snapshot.missing, segments=len(chain.links),
-                reaches=reached(snapshot, chain), end_gtids=chain.end, missing=chain.missing,
+                present=branch.number == present_number(catalog),
+                reaches=whole_until(branch, snapshot, chain), end_gtids=chain.end, missing=chain.missing,
                 beyond=tuple(segment.key for segment in chain.beyond),
                 damaged=tuple(segment.key for segment in chain.damaged), left_out=chain.left_out,
             )
@@ -51,12 +54,11 @@ def reaches(catalog: Catalog) -> tuple[Reach, ...]:
     return tuple(found)
 
 
-def _within(catalog: Catalog, snapshot: GtidSet) -> GtidSet | None:
-    """The history that a restore from the snapshot follows: the present one where the snapshot is part of that."""
+def _branch(catalog: Catalog, held: GtidSet) -> Branch:
+    """The timeline that a restore from a snapshot follows: the present one where the snapshot is part of that."""
+    number = timeline_of(held, catalog.timelines)
     try:
         present = branch_of(catalog)
-        if is_of(present, snapshot, catalog):
-            return present.within
-        return branch_of(catalog, timeline_of(snapshot, catalog.timelines)).within
+        return present if is_of(present, held, catalog) else branch_of(catalog, number)
     except PlanError:
-        return None  # two histories: a plan asks which one; here every segment counts
+        return Branch(number, None, ())  # two histories: a plan asks which one; here every segment counts

@@ -13,7 +13,7 @@ from typing import cast
 
 import zstandard
 
-from relight.backups.manifest import SegmentManifest, SegmentSurvey
+from relight.backups.manifest import LeftOut, SegmentManifest, SegmentSurvey, Surroundings
 from relight.binlog.transactions import summarize
 from relight.errors import ObjectCorrupt, ObjectExists
 from relight.gtid import GtidSet
@@ -33,6 +33,10 @@ class Origin:
     purged: GtidSet
     """What the server has executed and has in none of its log files: purged with older files, or never in
     any, because it was cloned or restored with it. Of the latter its files say nothing, yet build on it."""
+    surroundings: Surroundings | None = None
+    """What the server computes with; None where it could not be asked."""
+    left_out: LeftOut | None = None
+    """What the server does not log; None where it could not be asked."""
 
 
 def file_digest(path: Path) -> str:
@@ -95,7 +99,7 @@ def ship(
         previous_gtids=summary.previous_gtids | origin.purged, gtids=summary.gtids,
         first_commit=summary.first_commit, last_commit=summary.last_commit, transactions=summary.transactions,
         log_bytes=path.stat().st_size, stored_bytes=size, sha256=sha256, log_sha256=digest,
-        shipped_at=datetime.now(UTC), survey=survey(path),
+        shipped_at=datetime.now(UTC), survey=survey(path), surroundings=origin.surroundings, left_out=origin.left_out,
     )  # fmt: skip
     manifest_key = layout.segment_manifest(key)
     try:

@@ -17,6 +17,7 @@ from relight.errors import LabError
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.server import command
+from relight.server.environment import PYTHON, child_environment
 from relight.server.session import Session, connect
 
 
@@ -27,13 +28,13 @@ def pipe(job: Job) -> None:
         options.flush()
         reader = subprocess.Popen(
             [job.server.mysqlbinlog, "--no-defaults", "--skip-gtids", *job.logs], stdout=subprocess.PIPE,
-            preexec_fn=command.die_with_parent,  # noqa: PLW1509
+            env=child_environment(), preexec_fn=command.die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         writer = subprocess.Popen(
             [job.mysql, f"--defaults-file={options.name}", f"--socket={job.server.socket}", "--binary-mode",
              "--init-command=SET sql_log_bin = 0"],
             stdin=reader.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            preexec_fn=command.die_with_parent,  # noqa: PLW1509
+            env=child_environment(), preexec_fn=command.die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         if reader.stdout:
             reader.stdout.close()  # the writer's alone: if it fails, the reader shall not wait for ever
@@ -84,7 +85,7 @@ def _wait(session: Session, gtids: GtidSet) -> None:
 def relight(job: Job, *, use_net: bool) -> None:
     """Relight: split by database, lanes side by side; every table in order, or as planned. In a process of its
     own, like the programs that the other methods start: what it takes to get that going is counted."""
-    command.run([sys.executable, "-m", "relight.bench.relighting"], stdin=pickle.dumps((job, use_net)))
+    command.run([sys.executable, "-m", "relight.bench.relighting"], stdin=pickle.dumps((job, use_net)), also=PYTHON)
 
 
 METHODS: Mapping[str, Callable[[Job], None]] = {

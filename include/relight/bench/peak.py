@@ -19,6 +19,7 @@ import psutil
 from relight.backups.manifest import Value
 from relight.bench.relighting import Job, replay
 from relight.server import command
+from relight.server.environment import PYTHON
 
 _INTERVAL = 0.1
 
@@ -34,7 +35,7 @@ class Watched(Value):
 
 def replay_watched(job: Job) -> Watched:
     """Relight as planned, in a process of its own."""
-    told = command.run([sys.executable, "-m", "relight.bench.peak"], stdin=pickle.dumps(job))
+    told = command.run([sys.executable, "-m", "relight.bench.peak"], stdin=pickle.dumps(job), also=PYTHON)
     return Watched.model_validate_json(told)
 
 

@@ -10,10 +10,10 @@ fixed number of bytes, -n for a value behind a length of n bytes. Every read is 
 end that is passed in; what does not fit is told by a negative result, never by reading on.
 
 Signatures are written out, so that nothing is compiled at an inconvenient moment: importing this module
-compiles what the cache beside it does not hold yet (half a minute, done once by ``make setup`` and when the
-image is built) and loads the rest. numba replaces cache files as a whole and checks this file's time of
-change; all kernels are in one file because it does not notice changes in others. The worst that several
-processes starting at once on a cold cache can do to each other is to compile the same thing.
+compiles what was not compiled before (half a minute, done once when the image is built) and loads the rest;
+:mod:`relight.binlog.compiled` says from where. numba replaces files of compiled code as a whole and compares what
+this file holds; all kernels are in one file because it does not notice changes in others. The worst that several
+processes starting at once can do to each other, where nothing is compiled, is to compile the same thing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numba import boolean, int64, njit, types, uint8, uint32, uint64, void
 from numpy.typing import NDArray
 
 from relight.binlog import format as f
+from relight.binlog.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Longs = NDArray[np.int64]
@@ -122,7 +123,7 @@ def _crc_tables() -> NDArray[np.uint32]:
 _CRC = _crc_tables().reshape(-1)
 
 
-@njit(uint32(_READ, int64, int64), nogil=True, cache=True)
+@compiled(uint32(_READ, int64, int64))
 def crc32(data: Bytes, start: int, end: int) -> int:
     """CRC-32 as zlib computes it, eight bytes at a time (Kounavis and Berry, "slicing-by-8", 2005)."""
     crc = uint32(0xFFFFFFFF)
@@ -227,7 +228,7 @@ def _close(out, count, head, end, plain, kind):
     out[count, T_KIND] = kind | (PLAIN if plain else 0)
 
 
-@njit(int64(_READ, int64, int64, int64, boolean, _TABLE, _STATE), nogil=True, cache=True)
+@compiled(int64(_READ, int64, int64, int64, boolean, _TABLE, _STATE))
 def scan(data: Bytes, position: int, size: int, tail: int, verify: bool, out: Table, state: Longs) -> int:
     """Check every event from ``position`` on, and list the transactions.
 
@@ -509,10 +510,7 @@ def _find_id(ids, wanted):
     return at
 
 
-@njit(
-    int64(_READ, _TABLE, int64, int64, int64, _STATE, _STATE, _STATE, _READ, _TABLE, _LONGS, _TABLE, _STATE),
-    nogil=True, cache=True,
-)  # fmt: skip
+@compiled(int64(_READ, _TABLE, int64, int64, int64, _STATE, _STATE, _STATE, _READ, _TABLE, _LONGS, _TABLE, _STATE))
 def walk_rows(
     data: Bytes,
     transactions: Table,
@@ -591,7 +589,7 @@ def walk_rows(
     return OK
 
 
-@njit(void(_READ, _LONGS, _LONGS, _WRITE), nogil=True, cache=True)
+@compiled(void(_READ, _LONGS, _LONGS, _WRITE))
 def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
     """Copy runs of bytes, one behind the other."""
     at = 0
@@ -601,7 +599,7 @@ def copy_runs(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
         at += size
 
 
-@njit(void(_READ, _LONGS, _LONGS, _WRITE), nogil=True, cache=True)
+@compiled(void(_READ, _LONGS, _LONGS, _WRITE))
 def copy_events(data: Bytes, starts: Longs, ends: Longs, into: Bytes) -> None:
     """Copy rows events, one behind the other. Those of version 1, which new servers do not take in a ``BINLOG``
     statement, become events of version 2: two bytes more, that say that there is no extra information."""
@@ -781,10 +779,7 @@ def _note_highest(data, image, end, widths, column, signed, entry, highest, stat
         highest[: end - image] = data[image:end]
 
 
-@njit(
-    int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, boolean, _STATE, _TABLE, _WRITE, _WRITE, _STATE),
-    nogil=True, cache=True,
-)  # fmt: skip
+@compiled(int64(_READ, _LONGS, _LONGS, _LONGS, _READ, int64, boolean, _STATE, _TABLE, _WRITE, _WRITE, _STATE))
 def fold(
     data: Bytes,
     starts: Longs,
@@ -867,7 +862,7 @@ def fold(
     return OK
 
 
-@njit(void(_TABLE, _STATE, _READ, _WRITE), nogil=True, cache=True)
+@compiled(void(_TABLE, _STATE, _READ, _WRITE))
 def compact(entries: Table, state: Longs, arena: Bytes, into: Bytes) -> None:
     """Copy keys and images to a new arena without what lies unused between them."""
     used = int64(0)
@@ -890,7 +885,7 @@ def compact(entries: Table, state: Longs, arena: Bytes, into: Bytes) -> None:
     state[S_USED], state[S_GARBAGE] = used, 0
 
 
-@njit(void(_TABLE, _STATE, int64), nogil=True, cache=True)
+@compiled(void(_TABLE, _STATE, int64))
 def rehash(entries: Table, slots: Longs, count: int) -> None:
     """Fill a new, empty hash table."""
     mask = slots.size - 1
@@ -901,7 +896,7 @@ def rehash(entries: Table, slots: Longs, count: int) -> None:
         slots[at] = entry
 
 
-@njit(int64(_READ, _LONGS, _LONGS, int64, boolean), nogil=True, cache=True)
+@compiled(int64(_READ, _LONGS, _LONGS, int64, boolean))
 def highest_kept(arena: Bytes, images: Longs, widths: Longs, column: int, signed: bool) -> int:
     """The highest value that a column of fixed width has in the images; -1: none."""
     highest = int64(-1)
@@ -910,7 +905,7 @@ def highest_kept(arena: Bytes, images: Longs, widths: Longs, column: int, signed
     return highest
 
 
-@njit(int64(_READ, _TABLE, _LONGS, int64, boolean, boolean, _WRITE), nogil=True, cache=True)
+@compiled(int64(_READ, _TABLE, _LONGS, int64, boolean, boolean, _WRITE))
 def put_rows(arena: Bytes, entries: Table, chosen: Longs, nulls: int, key: bool, image: bool, into: Bytes) -> int:
     """Write the rows of an event: of every chosen entry its key, behind ``nulls`` bytes of null bitmap, or its
     image, or both. Gives the number of bytes."""
@@ -931,7 +926,7 @@ def put_rows(arena: Bytes, entries: Table, chosen: Longs, nulls: int, key: bool,
     return at
 
 
-@njit(int64(_READ, _LONGS, _LONGS, _LONGS, _LONGS, _LONGS, int64, _WRITE, _STATE), nogil=True, cache=True)
+@compiled(int64(_READ, _LONGS, _LONGS, _LONGS, _LONGS, _LONGS, int64, _WRITE, _STATE))
 def put_events(
     data: Bytes, starts: Longs, ends: Longs, numbers: Longs, mergeable: Longs, columns: Longs, limit: int, into: Bytes,
     state: Longs,
@@ -992,7 +987,7 @@ def put_events(
     return at
 
 
-@njit(int64(_READ, _LONGS, _LONGS, _LONGS, _READ, _STATE, _STATE), nogil=True, cache=True)
+@compiled(int64(_READ, _LONGS, _LONGS, _LONGS, _READ, _STATE, _STATE))
 def key_hashes(
     data: Bytes, starts: Longs, ends: Longs, widths: Longs, is_key: Bytes, hashes: Longs, events: Longs
 ) -> int:

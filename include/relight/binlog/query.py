@@ -12,6 +12,7 @@ QUERY_HEAD = 13
 LOAD_HEAD = 13
 """Behind it in an EXECUTE_LOAD_QUERY event: file id, where the file's name stands, how duplicates are treated."""
 
+_TIME_ZONE = 5
 # Bytes that each status variable of fixed length takes.
 _FIXED = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 8, 18: 2, 19: 1, 20: 1, 21: 1}
 
@@ -25,6 +26,8 @@ class Query:
     text: bytes
     updated: tuple[str, ...] | None
     error_code: int
+    time_zone: str | None = None
+    """The session's time zone, where the statement has used it."""
 
     @property
     def sql(self) -> str:
@@ -41,28 +44,32 @@ def read_query(event: Event) -> Query:
     status = body[fixed : fixed + status_length]
     start = fixed + status_length
     database = bytes(body[start : start + database_length]).decode("utf-8", "replace")
-    return Query(database, bytes(body[start + database_length + 1 :]), _updated(status), error_code)
+    updated, time_zone = _of_status(status)
+    return Query(database, bytes(body[start + database_length + 1 :]), updated, error_code, time_zone)
 
 
-def _updated(status: memoryview) -> tuple[str, ...] | None:
-    position = 0
+def _of_status(status: memoryview) -> tuple[tuple[str, ...] | None, str | None]:
+    """The databases that are changed, and the time zone, which stands before them where both are there."""
+    position, zone = 0, None
     while position < len(status):
         code = status[position]
         position += 1
         if code == f.Q_UPDATED_DB_NAMES:
-            return _names(status, position)
+            return _names(status, position), zone
+        if code == _TIME_ZONE:
+            zone = bytes(status[position + 1 : position + 1 + status[position]]).decode("utf-8", "replace")
         if code in _FIXED:
             position += _FIXED[code]
         elif code == 2:  # catalog, with a terminating zero (before 5.0)
             position += status[position] + 2
-        elif code in (5, 6):  # time zone name; catalog
+        elif code in (_TIME_ZONE, 6):  # 6: catalog
             position += status[position] + 1
         elif code == 11:  # invoker: user and host
             position += status[position] + 1
             position += status[position] + 1
         else:
-            return None
-    return None
+            return None, zone
+    return None, zone
 
 
 def _names(status: memoryview, position: int) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -95,6 +95,10 @@ def _show_snapshots(done: list[SnapshotSummary]) -> None:
             size(one.stored_bytes), f"{one.parts:,}", f"{one.seconds:.1f}",
         )  # fmt: skip
     console().print(table)
+    _show_notes(done)
+
+
+def _show_notes(done: Sequence[SnapshotSummary | ShippedSummary]) -> None:
     for one in done:
         for note in one.notes:
             print(f"{one.shard}: {note}")
@@ -109,3 +113,4 @@ def _show_shipped(done: list[ShippedSummary]) -> None:
             size(one.stored_bytes), f"{one.unshipped_transactions:,} transactions{window}", f"{one.seconds:.1f}",
         )  # fmt: skip
     console().print(table)
+    _show_notes(done)

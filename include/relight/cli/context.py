@@ -63,7 +63,7 @@ def _fleet_and_environment(fleet: Path | None) -> tuple[Path, Mapping[str, str]]
 
 def _find_fleet(fleet: Path | None) -> tuple[Path, Mapping[str, str]] | None:
     named = fleet or (Path(os.environ["RELIGHT_FLEET"]) if os.environ.get("RELIGHT_FLEET") else None)
-    if named is not None and "RELIGHT_STORE_USER" in os.environ:
+    if named is not None and EnvironmentCredentials().has("store"):
         return named, os.environ
     try:
         lab = Place.find()

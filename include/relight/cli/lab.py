@@ -28,6 +28,7 @@ from relight.lab.state import State
 from relight.lab.status import LabStatus, lab_status
 from relight.lab.workload import Pace, Workload
 from relight.progress import Lines
+from relight.server.environment import PYTHON
 from relight.server.session import connect
 
 app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
@@ -137,7 +138,9 @@ def start(shard: ShardName, threads: Threads = 4, rate: Rate = None) -> None:
     arguments = ["workload", "run", shard, f"--threads={threads}", *([] if rate is None else [f"--rate={rate}"])]
     command = [sys.executable, "-c", "from relight.cli.lab import app; app()", *arguments]
     log = place.ledger(shard).with_suffix(".log")
-    state.start(_job(shard), command, cwd=place.root, log=log, environment={"RELIGHT_LAB": str(place.root)})
+    state.start(
+        _job(shard), command, cwd=place.root, log=log, environment={"RELIGHT_LAB": str(place.root)}, also=PYTHON
+    )
     typer.echo(f"lab: writing to {shard}, ledger {place.ledger(shard)}")
 
 

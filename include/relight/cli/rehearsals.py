@@ -12,6 +12,7 @@ from rich.table import Table
 
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
+from relight.incident.naming import fresh_name
 from relight.planning.target import FORMS, Target
 from relight.planning.unreachable import text_of
 from relight.recover import recover
@@ -49,7 +50,7 @@ def rehearse(
     with readable_errors(), open_site(fleet) as site:
         name = site.fleet.shard(shard).name if shard else whose_turn(site.store, site.fleet)[0]
         run = Run(
-            run_id=f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=name, target=Target.parse(target), mode="rehearse",
+            run_id=fresh_name("cli"), shard=name, target=Target.parse(target), mode="rehearse",
             sabotages=_sabotages(site, name, sabotage),
         )  # fmt: skip
         site.progress.say(f"rehearsing {name}, run {run.run_id}")

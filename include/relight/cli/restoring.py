@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ from relight.cli.context import open_site, readable_errors
 from relight.cli.planning import TIMELINE
 from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
-from relight.incident.naming import incident_id
+from relight.incident.naming import fresh_name, incident_id
 from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
@@ -80,7 +79,7 @@ def restore(
     with readable_errors(), open_site(fleet) as site:
         site.fleet.shard(shard)
         run = Run(
-            run_id=run_id or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", shard=shard, target=Target.parse(target),
+            run_id=run_id or fresh_name("cli"), shard=shard, target=Target.parse(target),
             mode=mode, approved_by=approved_by, approval_reason=approval_reason,
             skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage, timeline=timeline,
         )  # fmt: skip

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from relight.airflow_api.orders import Order, Placed, place, place_many
 from relight.cli.context import readable_errors
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import AirflowUnavailable, CredentialsMissing, FleetError
+from relight.incident.naming import fresh_name
 from relight.lab.airflow import LabAirflow
 from relight.lab.place import Place
 
@@ -63,7 +63,7 @@ def order(one: Order, shards: Sequence[str], *, airflow: str | None, wait: bool,
 
 def new_incident() -> str:
     """A name for an incident that has none."""
-    return f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    return fresh_name("cli")
 
 
 def _say(placed: Placed, follow_it: str) -> None:

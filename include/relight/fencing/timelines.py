@@ -9,6 +9,7 @@ timeline have that one in their history, and nothing else has: it tells them apa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from relight.backups.manifest import GtidField, Value
@@ -51,21 +52,26 @@ def birth_of(server_uuid: str) -> str:
     return f"{server_uuid}:1"
 
 
-def load_timelines(store: Store, shard: str, *, last: int = 0) -> tuple[Timeline, ...]:
-    """The timelines that were begun, oldest first; only those of the ``last`` so many epochs, if any."""
-    found: list[Timeline] = []
-    for epoch in load_epochs(store, shard, last=last):
-        if epoch.outcome is not None and epoch.outcome.kind == "opened":
-            found.append(_timeline(store, epoch, epoch.outcome, found[-1].number if found else ORIGIN))
-    return tuple(found)
+def load_timelines(store: Store, shard: str) -> tuple[Timeline, ...]:
+    """The timelines that were begun, oldest first."""
+    return _begun(store, load_epochs(store, shard))
 
 
 def present_timeline(store: Store, shard: str) -> Timeline | None:
     """The one that was begun last; None where the shard was never restored."""
-    last = load_timelines(store, shard, last=1)
-    # The last epoch may be claimed and not decided, or given up.
-    found = last or load_timelines(store, shard)
+    last = load_epochs(store, shard, last=1)
+    found = _begun(store, last)
+    if last and not found:  # the last epoch is claimed and not decided, or was given up
+        found = load_timelines(store, shard)
     return found[-1] if found else None
+
+
+def _begun(store: Store, epochs: Iterable[Epoch]) -> tuple[Timeline, ...]:
+    found: list[Timeline] = []
+    for epoch in epochs:
+        if epoch.outcome is not None and epoch.outcome.kind == "opened":
+            found.append(_timeline(store, epoch, epoch.outcome, found[-1].number if found else ORIGIN))
+    return tuple(found)
 
 
 def _timeline(store: Store, epoch: Epoch, outcome: Outcome, before: int) -> Timeline:

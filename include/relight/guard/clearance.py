@@ -151,7 +151,7 @@ def _move_and_look_again(clearance: Clearance, there: Path, *, built_by_run: str
 
 def _second_thoughts(clearance: Clearance, there: Path, built_by_run: str | None) -> str:
     """What speaks against it, now that nobody finds the directory by its name; empty when nothing does."""
-    seen = [finding.what for finding in in_use(contents_of(there), to_be_renamed=True)]
+    seen = [finding.what for finding in in_use(contents_of(there), to_be_renamed=True, formerly=clearance.directory)]
     if identity_of(there) != clearance.identity:
         seen.append("another directory had taken its place, or other data are in it")
     if built_by_run is not None and not built_by(there, built_by_run):

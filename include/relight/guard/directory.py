@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from relight.guard import mounts
@@ -53,6 +54,17 @@ class Contents:
     def owner(self) -> int | None:
         """The account that owns the directory."""
         return self.entries[0].info.st_uid if self.entries else None
+
+    @cached_property
+    def _names(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for entry in self.of_kind(stat.S_IFREG):
+            found.setdefault(entry.info.st_ino, []).append(entry.path.name)
+        return found
+
+    def names_of(self, inode: int) -> list[str]:
+        """Names of the files with this inode, whatever their device."""
+        return self._names.get(inode, [])
 
     def of_kind(self, kind: int) -> Iterator[Entry]:
         """The entries of one type."""

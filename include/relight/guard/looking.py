@@ -15,9 +15,14 @@ from pathlib import Path
 from relight.errors import GuardRefused
 from relight.fleet import Server
 from relight.gtid import GtidSet
-from relight.guard import directory, locks, logs, mounts, processes, sockets
+from relight.guard import directory, locks, logs, processes, sockets
+from relight.guard.backing import used_by_kernel
 from relight.guard.directory import Contents, contents_of
 from relight.guard.finding import Finding, grouped
+from relight.guard.made_of import made_of
+from relight.guard.mounted import mounted
+from relight.guard.subject import Subject
+from relight.guard.views import all_views
 from relight.server.identity import server_uuid
 from relight.server.locality import is_this_machine
 from relight.server.mysqld import port_answers
@@ -63,11 +68,18 @@ def look(
     return tuple(dict.fromkeys(found))
 
 
-def in_use(contents: Contents, *, to_be_renamed: bool) -> Iterator[Finding]:
-    """What has the directory, or something in it, in its hands at this moment."""
+def in_use(contents: Contents, *, to_be_renamed: bool, formerly: Path | None = None) -> Iterator[Finding]:
+    """What has the directory, or something in it, in its hands at this moment.
+
+    :param formerly: its name until a moment ago, by which somebody may have mounted it then.
+    """
+    views = all_views()
+    subject = Subject(contents, views, formerly)
     yield from processes.used(contents)
     yield from locks.locked(contents)
-    yield from mounts.mounted(contents.real, to_be_renamed=to_be_renamed)
+    yield from mounted(contents.real, views, to_be_renamed=to_be_renamed)
+    yield from made_of(subject, views)
+    yield from used_by_kernel(subject, views)
     yield from directory.concealed(contents)
 
 

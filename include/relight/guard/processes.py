@@ -16,6 +16,7 @@ from pathlib import Path
 from relight.binlog import format as f
 from relight.guard import mounts
 from relight.guard.directory import Contents
+from relight.guard.file_systems import is_on_overlay
 from relight.guard.finding import Finding, counted
 from relight.guard.proc import (
     DELETED,
@@ -59,6 +60,7 @@ class Target:
     """The directory as every process knows it."""
 
     def __init__(self, contents: Contents) -> None:
+        self._contents = contents
         self._real = contents.real
         self._inodes = contents.identities
         self._namespace = namespace_of("self", "mnt")
@@ -73,6 +75,13 @@ class Target:
         if holder.namespace == self._namespace:
             return path.is_relative_to(self._real)
         return name.endswith(DELETED) and self._is_the_place(holder, path)
+
+    def shows_through(self, link: Path, name: str, identity: tuple[int, int] | None) -> bool:
+        """Whether it is a file of the directory, opened by way of an overlay of which that is a layer; or the other way
+        round. It has the name and the inode then, and another device: that of the overlay."""
+        if identity is None or Path(name).name not in self._contents.names_of(identity[1]):
+            return False
+        return is_on_overlay(link) != is_on_overlay(self._real)
 
     def _is_the_place(self, holder: Holder, path: Path) -> bool:
         """For names of other mount namespaces."""
@@ -118,9 +127,14 @@ def _open_files(holder: Holder, target: Target) -> None:
             continue  # closed meanwhile
         if match := _SOCKET.match(name):
             holder.sockets.add(int(match[1]))
-        elif name.startswith("/") and target.holds(holder, name, _identity(link)):
+        elif name.startswith("/") and _is_held(holder, target, name, link):
             holder.files += 1
             holder.logs_read += _LOG.search(name) is not None and _reads_log(holder.pid, link.name)
+
+
+def _is_held(holder: Holder, target: Target, name: str, link: Path) -> bool:
+    identity = _identity(link)
+    return target.holds(holder, name, identity) or target.shows_through(link, name, identity)
 
 
 def _places(holder: Holder, target: Target) -> None:

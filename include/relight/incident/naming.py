@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from datetime import UTC, datetime
 
 from relight.errors import FleetError
 
@@ -24,6 +26,11 @@ def incident_id(text: str) -> str:
             hint="name it after the ticket, for example INC-4711; all runs of it bear that name",
         )  # fmt: skip
     return made
+
+
+def fresh_name(what: str) -> str:
+    """A name for what has none: ``cli-20261122T190211Z-3f2a91``. Two people get two names, in the same second too."""
+    return f"{what}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def run_id(incident: str, shard: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets as secrets_of_python
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from relight.lab.executors import Executor, Local, worker_arguments
 from relight.lab.place import Place
 from relight.lab.ports import free_ports
 from relight.lab.state import State
+from relight.server.environment import PYTHON, child_environment
 
 DAGS = (
     "backup_binlogs", "backup_full", "fence_check", "fleet_overview", "rehearse", "rehearse_in_turn", "restore",
@@ -102,7 +102,7 @@ class LabAirflow:
     def _start(self, component: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         State(self.place.state_file).start(
             _name(component), [sys.executable, "-m", "airflow", *arguments], cwd=self.home, log=self._log(component),
-            environment={**self.environment(), **(environment or {})},
+            environment={**self.environment(), **(environment or {})}, also=PYTHON,
         )  # fmt: skip
 
     def stop(self) -> bool:
@@ -200,7 +200,7 @@ class LabAirflow:
         with log.open("wb") as output:
             done = subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"], cwd=self.home, check=False,
-                env={**os.environ, **self.environment()}, stdout=output, stderr=output,
+                env=child_environment(self.environment(), also=PYTHON), stdout=output, stderr=output,
             )  # fmt: skip
         if done.returncode:
             raise LabError("Airflow's database cannot be set up", on=str(self.home), hint=f"see {log}")

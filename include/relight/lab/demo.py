@@ -15,6 +15,7 @@ from relight.certificate.verifying import verify
 from relight.errors import LabError, RelightError
 from relight.fleet import Shard
 from relight.gtid import GtidSet
+from relight.incident.naming import fresh_name
 from relight.lab import fleet as lab_fleet
 from relight.lab import secrets
 from relight.lab.airflow import LabAirflow
@@ -159,7 +160,7 @@ def _failed(client: AirflowClient, dag_id: str, run: RunState) -> LabError:
 
 
 def _restore(place: Place, site: Site, shard: Shard, client: AirflowClient, progress: Progress) -> RunState:
-    run_id = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    run_id = fresh_name("demo")
     progress.say(f"demo: restoring {shard.name} to its latest point (DAG restore, over the REST API)")
     user, password = LabAirflow.of(place).login
     progress.say(f"demo: watch it: {client.url}/relight/incident  user {user}, password {password}")

@@ -13,6 +13,15 @@ from relight.lab import postgres, redis
 from relight.lab.services import Services
 from relight.lab.state import State
 
+DURATIONS = {
+    "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "2592000",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "2592000",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+}
+"""How long a task may take, wait for its machine, and be silent, in seconds. docker-compose.yml says why."""
+
 
 class Executor(Protocol):
     """One way to run tasks. ``home`` is AIRFLOW_HOME, ``ports`` maps the names in :attr:`ports` to free ports."""
@@ -98,7 +107,7 @@ class Celery:
         _start_postgres(state, self.services, home, ports)
 
     def settings(self, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
-        """The executor, both servers, and how long a task may take or wait: docker-compose.yml says why."""
+        """The executor, both servers, and how long a task may take, wait or be silent."""
         database = _postgres(home, ports)
         return {
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
@@ -106,8 +115,7 @@ class Celery:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "AIRFLOW__CELERY__BROKER_URL": redis.url(port=ports["redis"], password=_password(home)),
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
-            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "2592000",
-            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "2592000",
+            **DURATIONS,
         }
 
 

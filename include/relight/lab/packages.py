@@ -12,6 +12,7 @@ from pathlib import Path
 
 from relight.errors import LabError
 from relight.server import command
+from relight.server.environment import PROXIES
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -43,10 +44,10 @@ def fetch(wanted: Wanted, folder: Path) -> list[Path]:
     """
     configuration = _write_apt_configuration(folder, wanted, mirror(Path("/etc/apt")))
     environment = {"APT_CONFIG": str(configuration), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    command.run(["apt-get", "-qq", "update"], environment=environment, timeout=300)
+    command.run(["apt-get", "-qq", "update"], environment=environment, also=PROXIES, timeout=300)
     command.run(
         ["apt-get", "-qq", "--yes", "--download-only", "--no-install-recommends", "install", *wanted.packages],
-        environment=environment, timeout=1800,
+        environment=environment, also=PROXIES, timeout=1800,
     )  # fmt: skip
     return sorted((folder / "cache" / "archives").glob("*.deb"))
 

@@ -6,18 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
 
 from relight.errors import LabError
+from relight.incident.naming import fresh_name
 from relight.lab.airflow import LabAirflow
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.browser import ARGUMENTS, find_browser
 from relight.lab.place import Place
 from relight.progress import Progress
+from relight.server.environment import child_environment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -55,7 +56,7 @@ def take(place: Place, shard: str, folder: Path, progress: Progress) -> list[Pat
         made = [_take(browser, client.url, session, shot, folder) for shot in (
             Shot("fleet", "fleet"), Shot("start", f"start?shard={shard}", height=1000),
         )]  # fmt: skip
-        run_id = f"screenshots-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        run_id = fresh_name("screenshots")
         progress.say(f"screenshots: rehearsing {shard}")
         client.trigger("rehearse", {"shard": shard}, run_id=run_id)
         _wait_for_work(client, run_id)
@@ -87,7 +88,7 @@ def _browser() -> Iterator[Browser]:
     found = find_browser(Place.find())
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(
-            executable_path=str(found.program), args=list(ARGUMENTS), env={**found.environment} or None
+            executable_path=str(found.program), args=list(ARGUMENTS), env={**child_environment(found.environment)}
         )
 
 

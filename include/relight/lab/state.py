@@ -14,10 +14,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relight.errors import LabError
+from relight.server.environment import child_environment
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -30,18 +31,19 @@ class State:
 
     def start(
         self, name: str, arguments: Sequence[str | Path], *, cwd: Path, log: Path,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, also: Collection[str] = (),
     ) -> int:  # fmt: skip
         """Start a detached process that outlives this one, register it and give its id.
 
-        Both output streams are appended to ``log``. ``environment`` is added to this process's.
+        Both output streams are appended to ``log``. Of this process's environment it sees what
+        :func:`child_environment` passes on (more with ``also``), and ``environment``.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with log.open("ab") as output:
                 process = subprocess.Popen(
                     [os.fspath(a) for a in arguments], cwd=cwd, stdin=subprocess.DEVNULL, stdout=output,
-                    stderr=output, start_new_session=True, env={**os.environ, **(environment or {})},
+                    stderr=output, start_new_session=True, env=child_environment(environment, also=also),
                 )  # fmt: skip
         except OSError as error:
             raise LabError(f"{name} cannot be started", on=str(arguments[0]), why=str(error)) from None

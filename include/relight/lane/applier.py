@@ -14,10 +14,12 @@ from typing import Self
 
 import numpy as np
 
+from relight.backups.manifest import Surroundings
 from relight.credentials import Login
 from relight.errors import LaneBlocked, RelightError, ReplayError, StatementFailed
 from relight.fleet import Limits, Server
 from relight.lane import lane_progress
+from relight.lane.computing import Computing
 from relight.lane.fingerprint import fingerprint, prepared_transactions
 from relight.lane.lane_progress import Fence, Position, TableName
 from relight.lane.modes import Mode, read_modes, tables_without_rollback
@@ -59,7 +61,9 @@ class LaneApplier:
         self._control = connect(server, login)
         self._control.run("SET SESSION sql_log_bin = 0")
         self._writers = Writers(server, login, lane.name, lane.connections, holder=self._control.thread_id)
-        self._statements = Statements(server, login, lane.name, self._control)
+        self._computing = Computing(self._control)
+        self._statements = Statements(server, login, lane.name, self._control, self._computing)
+        self._surroundings: Surroundings | None = None
         self._careful_until: Position | None = None
         self.in_order_again = 0
         self._start_over()
@@ -166,11 +170,14 @@ class LaneApplier:
             self._write_all(last, told)
 
     def _use(self, format_description: bytes, segment: LaneSegment, told: Told) -> None:
-        if format_description != self._statements.format_description:
+        around = segment.surroundings
+        if format_description != self._statements.format_description or around != self._surroundings:
             self._write_all(segment, told)
             self._statements.settle()
-        self._writers.use(format_description)
+        self._surroundings = around
+        self._writers.use(format_description, around, self._computing.zone(around))
         self._statements.format_description = format_description
+        self._statements.compute_as(around)
 
     def _take_rows(self, chunk: Chunk, segment: LaneSegment, told: Told) -> None:
         careful = self._careful_until is not None and Position(segment.number, 0) <= self._careful_until

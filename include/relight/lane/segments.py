@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relight.backups.manifest import Surroundings
 from relight.binlog import kernels as k
 from relight.binlog.scan import Transactions
 from relight.run_files import SplitResult
@@ -22,6 +23,8 @@ class LaneSegment:
     number: int
     files: tuple[Path, ...]
     names: TransactionNames
+    surroundings: Surroundings | None = None
+    """What the server that wrote it computed with."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +55,5 @@ def save_names(folder: Path, transactions: Transactions) -> None:
 def lane_segment(folder: Path, split: SplitResult, databases: Sequence[str]) -> LaneSegment:
     """What the lane of these databases reads of a segment that was split into ``folder``."""
     files = tuple(folder / stream.file for stream in split.streams if stream.database in databases)
-    return LaneSegment(split.number, files, TransactionNames(folder, split.file, split.sources))
+    names = TransactionNames(folder, split.file, split.sources)
+    return LaneSegment(split.number, files, names, split.surroundings)

@@ -37,7 +37,7 @@ def effect_of(sql: str, database: str) -> Effect:
     shard can tell, so all are given. ``db.*``, as in GRANT, needs nothing of that database.
     """
     try:
-        tokens = _tokens(sql)
+        tokens = tokens_of(sql)
     except TokenError:
         return Effect(None, (Unknown(database, "", "the statement cannot be read"),))
     if _is_server_wide(_Words(list(_split_up(tokens)), database)):
@@ -55,22 +55,41 @@ def effect_of(sql: str, database: str) -> Effect:
     return Effect(frozenset(n for n in names if n), operations)
 
 
+def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
+    """The tables whose rows a statement may copy, and whose stored columns it may compute: those that it alters."""
+    try:
+        words = _Words(list(_split_up(tokens_of(sql))), database)
+    except TokenError:
+        return ()
+    if words.accept("ALTER", "TABLE"):
+        return (words.table(),)
+    if words.accept("OPTIMIZE") or words.accept("REPAIR"):
+        words.accept("LOCAL") or words.accept("NO_WRITE_TO_BINLOG")
+        return tuple(words.tables()) if words.accept("TABLE") or words.accept("TABLES") else ()
+    if words.accept("CREATE") or words.accept("DROP"):
+        for _ in range(2):
+            if words.accept("INDEX"):
+                return (words.table(),) if words.seek("ON") else ()
+            words.skip_one()  # UNIQUE, FULLTEXT, SPATIAL
+    return ()
+
+
 def words_of(sql: str) -> frozenset[str]:
     """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
 
     Of a statement that cannot be read they are told apart by what cannot be part of a plain name.
     """
     try:
-        return frozenset(token.text.lower() for token in _tokens(sql))
+        return frozenset(token.text.lower() for token in tokens_of(sql))
     except TokenError:
         return frozenset(re.findall(r"[\w$]+", sql.lower()))
 
 
-def _tokens(sql: str) -> list[Token]:
+def tokens_of(sql: str) -> list[Token]:
     """Tokens of a statement. sqlglot keeps the rest of some statements (RENAME, CALL) as one text."""
     tokens = MySQL().tokenize(_VERSION_COMMENT.sub(r" \1 ", sql))
     if len(tokens) == 2 and tokens[0].token_type in MySQL.Tokenizer.COMMANDS:
-        return [tokens[0], *_tokens(tokens[1].text)]
+        return [tokens[0], *tokens_of(tokens[1].text)]
     return list(tokens)
 
 

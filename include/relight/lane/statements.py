@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from relight.backups.manifest import Surroundings
 from relight.binlog import format as f
 from relight.binlog.compose import alone
 from relight.binlog.reader import Event
@@ -14,10 +15,12 @@ from relight.binlog.transactions import query_text
 from relight.credentials import Login
 from relight.errors import StatementFailed
 from relight.fleet import Server
+from relight.lane.computing import Computing
 from relight.lane.rendering import rendered
 from relight.lane.stream import Piece
 from relight.lane.writers import MOST_CONNECTIONS, rows_session
 from relight.server.session import Session
+from relight.server.surroundings import put_on
 
 _CREATES_TEMPORARY = re.compile(
     rb"\s*(?:/\*(?!!).*?\*/\s*|(?:--\s|#)[^\n]*\n\s*)*(?:/\*!\d*\s*)?CREATE\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL
@@ -25,7 +28,9 @@ _CREATES_TEMPORARY = re.compile(
 _XA_START = re.compile(rb"XA\s+(START|BEGIN)\b", re.IGNORECASE)
 
 
-NOT_IN_THE_LOG = ("restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates")
+NOT_IN_THE_LOG = (
+    "innodb_strict_mode", "restrict_fk_on_non_standard_key", "sql_generate_invisible_primary_key", "sql_safe_updates",
+)  # fmt: skip
 """Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
 
 
@@ -35,12 +40,14 @@ _UNKNOWN_DATABASE, _NO_DEFAULT_DATABASE = "1049 ", "1046 "
 class Statements:
     """The session in which a lane runs statements. It lives on only while it has temporary tables."""
 
-    def __init__(self, server: Server, login: Login, lane: str, control: Session) -> None:
+    def __init__(self, server: Server, login: Login, lane: str, control: Session, computing: Computing) -> None:
         self._server = server
         self._login = login
         self._lane = lane
         self._control = control
         self._session: Session | None = None
+        self._computing = computing
+        self._surroundings: Surroundings | None = None
         self.format_description = b""
         self._in_innodb = 0
         self._in_other_engines = False
@@ -59,7 +66,18 @@ class Statements:
             )  # fmt: skip
             for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
                 self._session.run(f"SET SESSION {name} = OFF")
+            self._put_on(self._session)
         return self._session
+
+    def compute_as(self, surroundings: Surroundings | None) -> None:
+        """What follows was logged by a server with these surroundings."""
+        changed = surroundings != self._surroundings
+        self._surroundings = surroundings
+        if self._session is not None and changed:
+            self._put_on(self._session)
+
+    def _put_on(self, session: Session) -> None:
+        put_on(session, self._surroundings, self._computing.zone(self._surroundings))
 
     def forget(self) -> None:
         """End the session; what was not committed is rolled back, and its temporary tables are gone."""
@@ -102,7 +120,7 @@ class Statements:
     def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
         absent: StatementFailed | None = None
         with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
-            for statement in statements:
+            for statement in self._computing.translated(statements, self._surroundings):
                 try:
                     with self._local_files(statement):
                         session.run(statement)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
+from relight.backups.manifest import Surroundings
 from relight.credentials import Login
 from relight.errors import LaneBlocked, RelightError, ServerUnreachable
 from relight.fleet import Server
 from relight.lane import lane_progress
 from relight.lane.pending import Divided, Write
 from relight.server.session import Session, connect
+from relight.server.surroundings import put_on
 
 MOST_CONNECTIONS = 15
 """That write rows for one lane; one more runs its statements. Each holds a lock of its own, so that a resumed
@@ -87,6 +89,7 @@ class Writers:
         self._lane = lane
         self._holder = holder
         self._format_description = b""
+        self._surroundings: tuple[Surroundings | None, str | None] = (None, None)
         self._free: list[int] = list(range(self.connections))
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
@@ -103,11 +106,15 @@ class Writers:
             session.close()
         self._sessions.clear()
 
-    def use(self, format_description: bytes) -> None:
-        """What follows comes from a log with this format description."""
-        if format_description != self._format_description:
+    def use(
+        self, format_description: bytes, surroundings: Surroundings | None = None, zone: str | None = None
+    ) -> None:  # fmt: skip
+        """What follows comes from a log with this format description, of a source with these surroundings: writing a
+        row computes its stored columns again. ``zone``: see :func:`~relight.server.surroundings.put_on`."""
+        if (format_description, surroundings, zone) != (self._format_description, *self._surroundings):
             self.forget()
         self._format_description = format_description
+        self._surroundings = surroundings, zone
 
     def carry_out(self, writes: Iterable[Write | Divided], told: Callable[[int], None]) -> None:
         """Commit everything. The first failure is raised when all have ended; the rest stays committed.
@@ -168,6 +175,7 @@ class Writers:
                 self._sessions[number] = rows_session(
                     self._server, self._login, self._lane, number, self._format_description, holder=self._holder
                 )
+                put_on(self._sessions[number], *self._surroundings)
         except RelightError:
             with self._lock:
                 self._free.append(number)

@@ -25,6 +25,8 @@ class Card(Value):
     stored_bytes: int = 0
     data_bytes: int = 0
     databases: int = 0
+    notes: tuple[str, ...] = ()
+    """What was said of that backup: what it may lack, and how old its data are."""
     log_bytes: int = 0
     """What is to be replayed on top of the newest full backup: an estimate, see :mod:`relight.overview.holdings`."""
     segments: int = 0

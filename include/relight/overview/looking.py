@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from relight.errors import StoreDenied, StoreError, StoreUnavailable
-from relight.fencing.epochs import Epoch, load_epochs
+from relight.fencing.timelines import Timeline, present_timeline
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds, learn
@@ -66,11 +66,20 @@ def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: 
             unseen.add(part)
             concerns.append(Concern(health="unknown", text=f"its {part} cannot be looked at: {_short(error)}"))
 
-    look("backups", lambda card: holdings(store, card, before))
+    present: Timeline | None = None
+
+    def epoch(card: Card) -> tuple[Card, tuple[Concern, ...]]:
+        nonlocal present
+        present = present_timeline(store, card.shard)
+        return card.model_copy(update={"epoch": present.number if present else None}), ()
+
+    look("epochs", epoch)
+    # What was kept of an earlier look may be of a timeline that the shard has left since.
+    same = before if before is not None and before.epoch == card.epoch else None
+    look("backups", lambda card: holdings(store, card, same, present))
     if card.snapshot:
         card = _foreseen(card, shard, speeds, len(site.fleet.first_replicas(shard)))
     look("rehearsals", lambda card: (_rehearsed(store, card), ()))
-    look("epochs", lambda card: (card.model_copy(update={"epoch": _epoch(store, card.shard)}), ()))
     return judged(card, tier, concerns, now, unseen)
 
 
@@ -107,15 +116,3 @@ def _rehearsed(store: Store, card: Card) -> Card:
         "last_rehearsal": last.outcome if last else "", "rehearsal_problem": last.problem if last else "",
         "proved_at": proof.ended if proof else None, "proof_seconds": proof.restore_seconds if proof else None,
     })  # fmt: skip
-
-
-def _epoch(store: Store, shard: str) -> int | None:
-    """The newest one in which a server was opened: mostly the last of all."""
-    found = load_epochs(store, shard, last=1)
-    if found and not _opened(found[0]):
-        found = load_epochs(store, shard)
-    return next((one.claim.epoch for one in reversed(found) if _opened(one)), None)
-
-
-def _opened(one: Epoch) -> bool:
-    return one.outcome is not None and one.outcome.kind == "opened"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from relight.backups.manifest import GtidField, SegmentManifest, SnapshotManifest, Value
+from relight.backups.manifest import GtidField, LeftOut, SegmentManifest, SnapshotManifest, Surroundings, Value
 from relight.errors import ObjectCorrupt
 from relight.gtid import GtidSet
 from relight.planning.target import Target
@@ -42,6 +42,16 @@ class SnapshotReference(Value):
     gtids: GtidField
     data_bytes: int
     stored_bytes: int
+    surroundings: Surroundings | None = None
+    left_out: LeftOut | None = None
+    behind: GtidField | None = None
+    as_of: datetime | None = None
+    """These as in the manifest."""
+
+    @property
+    def shows(self) -> datetime | None:
+        """The moment whose state it holds: when it was taken, unless it lacked something then. None: nobody knows."""
+        return self.as_of if self.behind else self.taken_at
 
 
 class Plan(Value):

@@ -27,7 +27,7 @@ from relight.backups.manifest import SegmentManifest
 from relight.errors import ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError
 from relight.gtid import Gtid, GtidSet
 from relight.planning.log_file import segment_of
-from relight.planning.plan import Plan, PlannedSegment
+from relight.planning.plan import Plan, PlannedSegment, SnapshotReference
 from relight.planning.routes import Route, route
 from relight.planning.target import Target
 from relight.planning.unreachable import before_first, damage, not_before_file, parts_missing, text_of
@@ -273,5 +273,17 @@ def _plan(
         shard=catalog.shard, target=target, made_at=now, snapshot=snapshot, segments=segments, reaches=found.reaches,
         end_gtids=end, download_bytes=snapshot.stored_bytes + sum(link.segment.stored_bytes for link in links),
         disk_bytes=int(reserve * (snapshot.data_bytes + sum(link.segment.log_bytes for link in links))),
-        notes=(*damaged, *found.notes), timeline=branch.number,
+        notes=(*damaged, *found.notes, *_lacking(snapshot, end, target)), timeline=branch.number,
     )  # fmt: skip
+
+
+def _lacking(snapshot: SnapshotReference, end: GtidSet | None, target: Target) -> tuple[str, ...]:
+    """A copy of a replica that lagged needs the logs of that time too."""
+    lacking = (snapshot.behind or GtidSet()) - (end or GtidSet())
+    if target.kind != "latest" or not lacking:
+        return ()
+    note = (
+        f"{lacking.count()} transactions are in no log of the store that the source had when the full backup was "
+        f"taken, from a replica that was behind: {lacking}"
+    )
+    return (note,)

@@ -18,7 +18,7 @@ from relight.errors import ObjectCorrupt, TargetError
 from relight.gtid import Gtid, GtidSet
 from relight.planning.log_file import segment_of
 from relight.planning.target import Target
-from relight.planning.unreachable import gap, reached, segment_gone, text_of, unknown
+from relight.planning.unreachable import gap, reached, segment_gone, text_of, unknown, whole_until
 from relight.store import layout
 
 
@@ -54,7 +54,7 @@ def _to_latest(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, bran
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
         raise gap(catalog, snapshot, chain, target)
-    return Route(snapshot, chain.links, reached(snapshot, chain), _notes(chain))
+    return Route(snapshot, chain.links, whole_until(branch, snapshot, chain), _notes(chain))
 
 
 def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
@@ -65,7 +65,7 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch
         if _last(link.segment) > target.time:
             return Route(snapshot, tuple(links), target.time, _notes(chain), cut=True)
     goes_on = len(links) < len(chain.links) or any(_last(link.segment) == target.time for link in links)
-    if goes_on or snapshot.reference.taken_at == target.time or _began_later(branch, chain, target):
+    if goes_on or snapshot.reference.shows == target.time or _began_later(branch, chain, target):
         return Route(snapshot, tuple(links), target.time, _notes(chain))
     _refuse_damage(catalog, snapshot, chain)
     if chain.beyond:
@@ -79,7 +79,7 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch
 
 def _to_gtid(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch: Branch) -> Route:
     if target.gtid in snapshot.reference.gtids:
-        return Route(snapshot, (), snapshot.reference.taken_at)
+        return Route(snapshot, (), snapshot.reference.shows or snapshot.reference.taken_at)
     return _to_file_with(target.gtid, catalog, snapshot, target, branch)
 
 

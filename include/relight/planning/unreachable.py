@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from relight.backups.branches import Branch
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import Chain
 from relight.backups.manifest import SegmentManifest
@@ -85,9 +86,17 @@ def damage(snapshot: CatalogSnapshot) -> str:
 
 
 def reached(snapshot: CatalogSnapshot, chain: Chain) -> datetime:
-    """The time of the last transaction in the chain; without any, when the snapshot was taken."""
+    """The time of the last transaction in the chain; without any, the moment that the snapshot shows."""
     times = [link.segment.last_commit for link in chain.links if link.segment.last_commit]
-    return max(times, default=snapshot.reference.taken_at)
+    return max(times, default=snapshot.reference.shows or snapshot.reference.taken_at)
+
+
+def whole_until(branch: Branch, snapshot: CatalogSnapshot, chain: Chain) -> datetime:
+    """Up to when the chain holds all that was committed in a timeline. Where no log of it was shipped yet, that is
+    the moment in which it began, whenever its last transaction was."""
+    if branch.began_at is not None and not branch.segments and branch.began_with <= chain.end:
+        return branch.began_at
+    return reached(snapshot, chain)
 
 
 def at(time: datetime) -> str:

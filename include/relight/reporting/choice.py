@@ -63,7 +63,9 @@ class PlanView(Value):
 def reachable(catalog: Catalog, now: datetime) -> Reachable:
     """Pure: what each full backup leads to, put together."""
     usable = [
-        (s.reference.taken_at, r.reaches) for s, r in zip(catalog.snapshots, reaches(catalog), strict=True) if r.usable
+        (s.reference.taken_at, r.reaches)
+        for s, r in zip(catalog.snapshots, reaches(catalog), strict=True)
+        if r.usable and r.present
     ]
     merged = _merged(usable)
     if not merged:

@@ -10,10 +10,11 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from relight.errors import CommandFailed
+from relight.server.environment import child_environment
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,9 +31,14 @@ def run(
     stdin: bytes | None = None,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    also: Collection[str] = (),
+    pass_fds: Collection[int] = (),
     timeout: float | None = None,
 ) -> bytes:
     """Run a program to its end and give its standard output.
+
+    Of this process's environment it sees what :func:`child_environment` passes on (more with ``also``), and
+    ``environment``.
 
     :raises CommandFailed: it could not be started, ended with a status other than 0, or took
         longer than ``timeout`` seconds; the message carries the end of its standard error.
@@ -41,8 +47,7 @@ def run(
     try:
         done = subprocess.run(
             [os.fspath(a) for a in arguments], input=stdin, cwd=cwd, timeout=timeout, capture_output=True,
-            check=False, env=None if environment is None else {**os.environ, **environment},
-            preexec_fn=die_with_parent,
+            check=False, env=child_environment(environment, also=also), pass_fds=pass_fds, preexec_fn=die_with_parent,
         )  # fmt: skip
     except FileNotFoundError:
         raise CommandFailed(

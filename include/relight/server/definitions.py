@@ -19,8 +19,11 @@ _SWITCHED = re.compile(r" (ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)(?
 """Whether an event is on: replicas have theirs off, so this is looked after apart."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESERVED = ("mysql.infoschema", "mysql.session", "mysql.sys")
-_COMPARABLE = "SET SESSION sql_mode = '', sql_quote_show_create = 1, print_identified_with_as_hex = 1"
-"""What SHOW CREATE prints must not depend on how a server happens to be set up."""
+_COMPARABLE = (
+    "SET SESSION sql_mode = '', sql_quote_show_create = 1, print_identified_with_as_hex = 1, time_zone = '+00:00'"
+)
+"""What SHOW CREATE prints must not depend on how a server happens to be set up: defaults of TIMESTAMP columns are
+printed in the session's time zone."""
 
 
 def of_database(session: Session, database: str) -> tuple[Definition, ...]:

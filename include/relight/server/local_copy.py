@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from relight.errors import GuardRefused, ServerError, StatementFailed
+from relight.errors import GuardRefused, ServerBusy, ServerError, StatementFailed
 from relight.fleet import Server
 from relight.server import mysqld, schema
 from relight.server.session import Session, quoted
@@ -36,7 +36,7 @@ def local_copy(server: Server, session: Session) -> Iterator[Path]:
 
     The copy is removed at the end, however that comes; what a killed attempt left is removed first.
 
-    :raises GuardRefused: another copy is being made, or the disk is too small. Nothing was done.
+    :raises ServerBusy: (retryable) another copy is being made. GuardRefused: the disk is too small. Nothing was done.
     :raises ServerError: the server cannot make a complete copy of itself.
     """
     folder = server.workdir / "snapshots"
@@ -123,7 +123,7 @@ def _alone(folder: Path, server: Server) -> Iterator[None]:
             # The kernel gives the lock back when this process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise GuardRefused(
+            raise ServerBusy(
                 "a backup of this server is being taken already", on=server.name, hint="wait until it has ended"
             ) from None
         yield

@@ -25,7 +25,9 @@ from relight.credentials import Login
 from relight.errors import ServerError, ServerStartFailed, ServerUnreachable, StatementFailed, WrongServer
 from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
+from relight.server.environment import USER_SESSION, child_environment
 from relight.server.session import Session, connect
+from relight.server.zone import zone_environment
 
 CLOSED: Mapping[str, str] = {"offline_mode": "ON", "read_only": "ON", "event_scheduler": "OFF"}
 """What keeps applications out, and the server from doing anything by itself."""
@@ -91,7 +93,7 @@ def _start(server: Server, login: Login, options: Sequence[str], timeout: float)
         sudo = ["sudo"] if server.control.sudo else []
         command.run([*sudo, "systemctl", "start", server.control.unit], timeout=timeout)
     elif isinstance(server.control, CommandControl):
-        command.run(server.control.start, timeout=timeout)
+        command.run(server.control.start, also=USER_SESSION, timeout=timeout)
     else:
         process = spawn(server, *options)
     try:
@@ -103,8 +105,15 @@ def _start(server: Server, login: Login, options: Sequence[str], timeout: float)
         raise
 
 
-def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: bool = True) -> subprocess.Popen[bytes]:
-    """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall."""
+def spawn(
+    server: Server, *options: str, datadir: Path | None = None, outlives: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start mysqld as a process of its own, in its own session, so that it outlives the task if it shall.
+
+    :param environment: further variables; of this process's own it sees what :func:`child_environment` passes on, and
+        the time zone of a directory that Relight built.
+    """
     arguments = [str(server.mysqld), f"--defaults-file={server.options_file}"]
     arguments += [f"--datadir={datadir or server.datadir}", *run_as_options(server), *options]
     log = server.workdir / f"{server.name}.mysqld.out"
@@ -114,7 +123,9 @@ def spawn(server: Server, *options: str, datadir: Path | None = None, outlives: 
         with log.open("ab") as output:
             return subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                cwd=datadir or server.datadir, preexec_fn=None if outlives else command.die_with_parent,  # noqa: PLW1509
+                cwd=datadir or server.datadir,
+                env=child_environment({**zone_environment(datadir or server.datadir), **(environment or {})}),
+                preexec_fn=None if outlives else command.die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
     except OSError as error:
         raise ServerStartFailed("mysqld cannot be started", on=server.name, why=str(error)) from None
@@ -179,7 +190,7 @@ def stop(server: Server, login: Login, *, timeout: float = 120) -> None:
         _refuse_unit_of_another(server, server.control, pid)
         command.run([*sudo, "systemctl", "stop", server.control.unit], timeout=timeout)
     elif isinstance(server.control, CommandControl):
-        command.run(server.control.stop, timeout=timeout)
+        command.run(server.control.stop, also=USER_SESSION, timeout=timeout)
     else:
         try:
             with connect(server, login) as session:

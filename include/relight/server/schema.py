@@ -45,7 +45,7 @@ def read_tables(session: Session, checked: Callable[[TableName], None]) -> tuple
     :raises ValidationFailed: the server finds a table damaged.
     """
     # What SHOW CREATE TABLE prints must not depend on how this server happens to be set up.
-    session.run("SET SESSION sql_mode = '', sql_quote_show_create = 1")
+    session.run("SET SESSION sql_mode = '', sql_quote_show_create = 1, time_zone = '+00:00'")
     primary, unique, foreign = (_primary_keys(session), _unique_keys(session), foreign_keys(session))
     tables = []
     for table, engine in engines(session).items():

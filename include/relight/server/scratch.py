@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from relight.credentials import Login
@@ -23,7 +23,8 @@ _PLACES = ("innodb-data-home-dir", "innodb-log-group-home-dir", "innodb-undo-dir
 
 @contextlib.contextmanager
 def scratch_boot(
-    server: Server, login: Login, datadir: Path, *options: str, timeout: float = 300
+    server: Server, login: Login, datadir: Path, *options: str, environment: Mapping[str, str] | None = None,
+    timeout: float = 300,
 ) -> Iterator[Session]:  # fmt: skip
     """Run a throw-away mysqld on ``datadir``, reachable by a socket of its own only, and shut it down.
 
@@ -31,7 +32,7 @@ def scratch_boot(
     file lies below ``datadir``, and that memory is small. It dies with this process. Leaves a data
     directory that was shut down cleanly and slowly.
 
-    :param options: more of them, which count most.
+    :param options: more of them, which count most. ``environment``: what its environment holds besides.
     :raises ServerStartFailed: it did not come up.
     """
     # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
@@ -44,7 +45,10 @@ def scratch_boot(
     # A server that starts empties its folder for temporary tables. The real server's would lose its own.
     places += [f"--tmpdir={folder}", f"--innodb-tmpdir={folder}"]
     try:
-        process = spawn(scratch, *places, *_scratch_options(datadir), *options, datadir=datadir, outlives=False)
+        process = spawn(
+            scratch, *places, *_scratch_options(datadir), *options, datadir=datadir, outlives=False,
+            environment=environment,
+        )  # fmt: skip
         try:
             with _scratch_session(scratch, login, process, log, timeout) as session:
                 yield session

@@ -6,16 +6,16 @@ clone at a time, so a finished replica of the shard is as good a donor as the so
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import SystemZone, Value
 from relight.credentials import Login
 from relight.errors import FleetError, ServerError, ServerUnreachable, StatementFailed
 from relight.fleet import Server, Shard
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive
+from relight.planning.plan import load_plan
+from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import set_event_scheduler, start_as_left, start_closed, write_settings
 from relight.server.empty import initialise
@@ -25,6 +25,7 @@ from relight.server.local_copy import check_clone_plugin
 from relight.server.rebuilt import built_by, read_mark, write_mark
 from relight.server.replication import attach, compare_with_source
 from relight.server.session import Session, connect_elsewhere
+from relight.server.zone import write_zone
 from relight.site import Run, Site
 from relight.step_records import last_done, load_records
 from relight.steps.stepping import step
@@ -66,7 +67,8 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     source_uuid = _source_uuid(site, run)
     aside, donor, seconds = "", "", 0.0
     if not built_by(replica.datadir, run.run_id):
-        aside = _put_empty_server_in_place(replica, site.admin, run.run_id)
+        zone = zone_of(load_plan(site.store, run))
+        aside = _put_empty_server_in_place(replica, site.admin, run.run_id, zone)
     mark = read_mark(replica.datadir)
     if mark is None or mark.state != "replica":
         started = time.monotonic()
@@ -96,23 +98,20 @@ def _source_uuid(site: Site, run: Run) -> str:
     return str(prepared.summary["server_uuid"])
 
 
-def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str) -> str:
+def _put_empty_server_in_place(replica: Server, admin: Login, run_id: str, zone: SystemZone | None) -> str:
     """Initialise a fresh data directory beside the real one, then give it that name."""
     refuse_if_alive(replica, "be replaced by a clone")
     incoming = replica.workdir / "incoming" / f"{run_id}.{time.time_ns()}"
     incoming.parent.mkdir(parents=True, exist_ok=True)
     mysqld.give_to_server_account(replica, incoming.parent)
-    with tempfile.NamedTemporaryFile("w", prefix="relight-", suffix=".sql") as first:
+    initialise(replica, incoming, (
         # Only the administrative account can log in from the first moment on.
-        first.write(
-            f"CREATE USER {_text(admin.user)}@'%' IDENTIFIED BY {_text(admin.password)};\n"
-            f"GRANT ALL ON *.* TO {_text(admin.user)}@'%' WITH GRANT OPTION;\n"
-            "ALTER USER root@localhost ACCOUNT LOCK;\n"
-        )
-        first.flush()
-        mysqld.give_to_server_account(replica, Path(first.name))
-        initialise(replica, incoming, f"--init-file={first.name}")
+        f"CREATE USER {_text(admin.user)}@'%' IDENTIFIED BY {_text(admin.password)}",
+        f"GRANT ALL ON *.* TO {_text(admin.user)}@'%' WITH GRANT OPTION",
+        "ALTER USER root@localhost ACCOUNT LOCK",
+    ))  # fmt: skip
     write_settings(replica, incoming, loading=False)
+    write_zone(incoming, zone)
     write_mark(incoming, run_id, "restored")
     mysqld.give_to_server_account(replica, incoming)
     return put_in_place(clear(replica, "be replaced by a clone"), incoming)

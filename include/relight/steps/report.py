@@ -29,7 +29,7 @@ class ReportSummary(Value):
 def write_report(site: Site, run: Run) -> ReportSummary:
     """Write the report of what has happened so far, also when a step has failed."""
     report = make_report(site, run)
-    name = f"report-{report.written_at:%Y%m%dT%H%M%SZ}"
+    name = f"report-{report.written_at:%Y%m%dT%H%M%S%fZ}"
     fleet: list[ShardHistory] = []
     if run.mode == "rehearse":
         keep(site.store, rehearsal_record(report))

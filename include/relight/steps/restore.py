@@ -5,7 +5,7 @@ The directory gets its real name last, when every part was verified.
 
 from __future__ import annotations
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import SystemZone, Value
 from relight.errors import ServerError
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
@@ -13,10 +13,12 @@ from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.lane import lane_progress
 from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan, load_snapshot_manifest
+from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import start_closed, write_settings
 from relight.server.rebuilt import built_by, write_mark
 from relight.server.session import Session
+from relight.server.zone import same_zone, write_zone
 from relight.site import Run, Site
 from relight.steps.stepping import step
 from relight.unpacking import unpack
@@ -52,17 +54,31 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         incoming = server.workdir / "incoming" / run.run_id
         unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
         write_settings(server, incoming, loading=True)
+        write_zone(incoming, zone_of(plan))
         write_mark(incoming, run.run_id, "restored")
         mysqld.give_to_server_account(server, incoming)
         # The guard is asked once more: unpacking took its time.
         aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
     with start_closed(server, site.admin) as session:
         prepare_for_replay(session, manifest.gtids)
+        _look_at_zone(site, session, zone_of(plan))
     site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
     return RestoreSummary(
         server=server.name, snapshot=manifest.id, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
         gtids=str(manifest.gtids), set_aside=aside,
     )  # fmt: skip
+
+
+def _look_at_zone(site: Site, session: Session, zone: SystemZone | None) -> None:
+    """Say it where the server's time zone is not the lost source's, as with one that another program starts."""
+    if zone is None:
+        site.progress.say("nobody knows the lost source's time zone: it was backed up by a version that did not ask")
+    elif (here := same_zone(session, zone)) != "SYSTEM":
+        instead = f"replay uses {here} instead" if here else "tables that were computed with it will be inconclusive"
+        site.progress.say(
+            f"the system time zone of {session.server.name} is not the lost source's ({zone.name or 'unnamed'}): "
+            f"{instead}; set TZ where the server is started, or the machine's time zone"
+        )
 
 
 def prepare_for_replay(session: Session, gtids: GtidSet) -> None:

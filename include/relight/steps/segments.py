@@ -20,8 +20,10 @@ from relight.backups.shipping import Digests, Origin, ship
 from relight.errors import GapError
 from relight.gtid import GtidSet
 from relight.lane.survey import survey
+from relight.server.left_out import what_is_left_out
 from relight.server.logs import log_files
 from relight.server.session import Session, connect
+from relight.server.surroundings import read_surroundings
 from relight.site import Site
 from relight.store import layout
 
@@ -44,6 +46,8 @@ class ShippedSummary(Value):
     """Age of the newest transaction in the store if there are unshipped ones, else 0. None if nothing
     is in the store at all."""
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What is in no log of the source, or may not be; empty when all is as it should be."""
 
 
 def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSummary:
@@ -60,13 +64,17 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
         uuid = str(session.value("SELECT @@server_uuid"))
         # Asked before the list of files, so that it holds nothing that is in one of them.
         purged = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_purged")))
+        left_out = what_is_left_out(session)
+        origin = Origin(shard, uuid, purged, read_surroundings(session), left_out)
         with _alone(source.workdir / "shipping") as folder:
             catalog = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
             executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
             refuse_foreign(catalog, source.name, uuid, executed)
             closed = _closed_files(session, rotate=rotate)
-            shipped = _ship_all(site, Origin(shard, uuid, purged), closed, folder / f"{uuid}.json", catalog)
+            shipped = _ship_all(site, origin, closed, folder / f"{uuid}.json", catalog)
         executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
+    for note in left_out.told:
+        site.progress.say(f"{shard}: {note}")
     segments = [segment for segment in (*catalog.segments, *shipped) if segment.key not in catalog.missing]
     held = functools.reduce(GtidSet.__or__, (segment.gtids for segment in segments), GtidSet())
     newest = max((segment.last_commit for segment in segments if segment.last_commit), default=None)
@@ -84,7 +92,7 @@ def ship_segments(site: Site, shard: str, *, rotate: bool = True) -> ShippedSumm
         stored_bytes=sum(segment.stored_bytes for segment in shipped), newest_commit=newest,
         unshipped_transactions=unshipped,
         loss_window_seconds=_window(unshipped, newest, ended),
-        seconds=(ended - began).total_seconds(),
+        seconds=(ended - began).total_seconds(), notes=left_out.told,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ set, row counts and schema, and checks every table. The manifest, uploaded last,
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,9 +20,11 @@ from relight.errors import ServerUnreachable, StatementFailed
 from relight.fleet import Shard
 from relight.gtid import GtidSet
 from relight.server import definitions, schema
+from relight.server.copied import Asked, Found, ask_before, ask_source, compare
 from relight.server.local_copy import local_copy
 from relight.server.scratch import scratch_boot
 from relight.server.session import Session, ask, connect
+from relight.server.zone import environment_of
 from relight.site import Site
 from relight.store import layout
 from relight.store.parallel import in_parallel
@@ -78,8 +80,9 @@ class _Origin:
 def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
     """Take a full backup of ``shard`` from its backup server. Runs on that server's machine.
 
-    :raises GuardRefused: another one is under way, or the disk is too small; nothing was touched.
-    :raises ServerError: the server cannot be cloned. ValidationFailed: a table is damaged.
+    :raises ServerBusy: (retryable) another one is under way. GuardRefused: the disk is too small. Nothing was touched.
+    :raises ServerError: the server cannot be cloned. BackupRefused: its copy would not be one of the shard.
+        ValidationFailed: a table is damaged.
     :raises HistoryConflict: the server's history was begun anew, or is not the one that the shard has now.
     """
     began = datetime.now(UTC)
@@ -89,20 +92,27 @@ def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
         uuid, executed = session.row("SELECT @@server_uuid, @@GLOBAL.gtid_executed")
         known = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)
         refuse_foreign(known, server.name, str(uuid), GtidSet.parse(str(executed)))
+        before = ask_before(the_shard, site.admin, session)
         site.progress.say(f"{shard}: cloning {server.name}")
         with local_copy(server, session) as copy:
             # Taken after the clone, which holds everything up to its end: nothing in it is newer.
             origin = _Origin(
                 str(session.value("SELECT @@server_uuid")), str(session.value("SELECT VERSION()")), datetime.now(UTC)
             )
+            asked = ask_source(the_shard, site.admin, session)
             site.progress.say(f"{shard}: booting the copy and checking its tables")
-            with scratch_boot(server, site.admin, copy) as scratch:
+            zone = environment_of(asked.surroundings.zone)
+            with scratch_boot(server, site.admin, copy, environment=zone) as scratch:
                 booted = _read(site, the_shard, scratch)
-            manifest = _upload(site, the_shard, copy, origin, booted)
+            found = compare(the_shard, before, asked, booted.gtids)
+            booted = replace(booted, notes=(*booted.notes, *found.notes))
+            manifest = _upload(site, the_shard, copy, origin, booted, asked, found)
     key = layout.snapshot_manifest(shard, manifest.id)
     content = manifest.model_dump_json().encode()
     site.store.put(key, content)
     site.progress.say(f"{shard}: snapshot {manifest.id} is complete")
+    for note in found.notes:
+        site.progress.say(f"{shard}: {note}")
     return SnapshotSummary(
         shard=shard, id=manifest.id, manifest_key=key, manifest_sha256=hashlib.sha256(content).hexdigest(),
         server=server.name, taken_at=manifest.taken_at, gtids=str(manifest.gtids), databases=len(manifest.databases),
@@ -149,7 +159,9 @@ def _events(site: Site, shard: Shard, status: dict[schema.TableName, str]) -> tu
         return schema.merge_events(status, {}), (note,)
 
 
-def _upload(site: Site, shard: Shard, copy: Path, origin: _Origin, booted: _Booted) -> SnapshotManifest:
+def _upload(
+    site: Site, shard: Shard, copy: Path, origin: _Origin, booted: _Booted, asked: Asked, found: Found
+) -> SnapshotManifest:  # fmt: skip
     snapshot = layout.snapshot_id(origin.taken_at, origin.server_uuid)
     files, directories = contents(copy)
     data_bytes = sum(size for _, size in files)
@@ -167,6 +179,8 @@ def _upload(site: Site, shard: Shard, copy: Path, origin: _Origin, booted: _Boot
         mysql_version=origin.mysql_version, taken_at=origin.taken_at, gtids=booted.gtids, databases=booted.databases,
         tables=booted.tables, events=booted.events, definitions=booted.definitions, files=files,
         directories=directories, parts=parts, data_bytes=data_bytes, stored_bytes=sum(part.size for part in parts),
+        surroundings=asked.surroundings, left_out=asked.left_out, behind=found.behind, as_of=found.as_of,
+        notes=booted.notes,
     )  # fmt: skip
 
 

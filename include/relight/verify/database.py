@@ -7,7 +7,7 @@ table. Each check looks for itself, on one consistent view, and goes on where an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relight.accounting import Expected, TableName
@@ -25,7 +25,7 @@ from relight.verify.counting import compare, count_rows
 from relight.verify.definitions import compare_definitions
 from relight.verify.images import SAMPLE, LastImages
 from relight.verify.integrity import damaged_tables, low_counters, orphans
-from relight.verify.log_images import LogImages, read_images
+from relight.verify.log_images import Logged, LogImages, read_images
 from relight.verify.reach import Reach, cascading
 from relight.verify.witness import Witnessed
 
@@ -58,6 +58,11 @@ class Claim:
     """Whether nothing of other databases is replayed together with it."""
     witness: Callable[[], Witnessed] | None = None
     """Finds out what the statements of the lane make of definitions; asked only where there are such."""
+    doubts: Callable[[Sequence[Logged]], Mapping[TableName, str]] | None = None
+    """Tells from the lane's statements which tables, in small letters, cannot be proved although all that is known of
+    them is right, and why."""
+    doubt: str = ""
+    """Why that is so of every table of the database."""
 
 
 def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict], list[CheckResult]]:
@@ -66,9 +71,11 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     checks = []
     began = time.monotonic()
     verdicts = compare(claim.expected, count_rows(session, claim.database))
-    checks.append(_counted(claim, verdicts, began))
-    began = time.monotonic()
+    counted = time.monotonic()
     shapes, log = read_log(session, claim, claim.seed)
+    verdicts = _doubted(claim, verdicts, log)
+    checks.append(_counted(claim, verdicts, began + time.monotonic() - counted))
+    began = counted
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
     checks.append(_content(claim, compared, log, began))
@@ -102,6 +109,18 @@ def _reach(claim: Claim, shapes: Mapping[str, Shape], keys: Mapping[str, Iterabl
     if claim.definitions is None or not claim.alone:
         return None
     return Reach(tuple(shapes), claim.definitions, keys)
+
+
+def _doubted(claim: Claim, verdicts: Iterable[TableVerdict], log: LogImages) -> list[TableVerdict]:
+    """Nothing that is wrong gets any better by a doubt."""
+    doubts = claim.doubts(log.logged) if claim.doubts else {}
+
+    def doubted(one: TableVerdict) -> TableVerdict:
+        reason = claim.doubt or doubts.get((one.database.lower(), one.table.lower()), "")
+        doubtful = reason and one.verdict == "match"
+        return one.model_copy(update={"verdict": "inconclusive", "reason": reason}) if doubtful else one
+
+    return [doubted(one) for one in verdicts]
 
 
 def _counted(claim: Claim, verdicts: Iterable[TableVerdict], began: float) -> CheckResult:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from relight.binlog import format as f
-from relight.binlog.query import read_query
+from relight.binlog.query import Query, read_query
 from relight.binlog.reader import Event
 from relight.lane.segments import LaneSegment
 from relight.lane.statement import words_of
@@ -19,6 +20,14 @@ from relight.verify.images import LastImages
 from relight.verify.reach import Reach
 
 _ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|LOAD|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|WITH)\b", re.IGNORECASE)
+
+
+class Logged(NamedTuple):
+    """A statement that committed by itself: in which segment, in which transaction, and what the log says of it."""
+
+    segment: int
+    transaction: str
+    query: Query
 
 
 @dataclass
@@ -33,6 +42,8 @@ class LogImages:
     reasons: dict[str, str] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     """Every word of every statement that changed a definition."""
+    logged: list[Logged] = field(default_factory=list)
+    """Statements that may have computed values, in the order of the log."""
 
     def forget(self, table: str) -> None:
         """Of rows that were written up to here nobody can tell what they are now."""
@@ -59,7 +70,7 @@ def read_images(
             for rows in chunk.rows:
                 reader.take(rows, segment.number)
             for piece in chunk.pieces:
-                reader.stand_alone(piece)
+                reader.stand_alone(piece, segment.number)
     for table in found.reasons:
         found.forget(table)
     return found
@@ -93,7 +104,7 @@ class _Reader:
         else:
             self._found.bags.take(rows, segment)
 
-    def stand_alone(self, piece: Piece) -> None:
+    def stand_alone(self, piece: Piece, segment: int) -> None:
         """A transaction with statements: rows before it may have been changed by it."""
         for database, table in piece.tables:
             if database == self._database:
@@ -101,9 +112,11 @@ class _Reader:
         if not piece.statement or piece.xa:
             return
         named: set[str] = set()
-        for sql in statements_of(piece):
-            words = words_of(sql)
+        for query in _queries(piece):
+            sql, words = query.sql, words_of(query.sql)
             named |= words
+            if piece.fence:
+                self._found.logged.append(Logged(segment, piece.gtid, query))
             if changes_definitions(sql):
                 self._found.words |= words
                 if self._reach is not None:
@@ -132,5 +145,9 @@ def changes_definitions(sql: str) -> bool:
 
 def statements_of(piece: Piece) -> list[str]:
     """The statements of a piece in their order."""
+    return [query.sql for query in _queries(piece)]
+
+
+def _queries(piece: Piece) -> list[Query]:
     kinds = (f.QUERY, f.EXECUTE_LOAD_QUERY)
-    return [read_query(Event(0, event[4], 0, 0, event)).sql for event in piece.events if event[4] in kinds]
+    return [read_query(Event(0, event[4], 0, 0, event)) for event in piece.events if event[4] in kinds]

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from relight.backups.manifest import Definition, Value
+from relight.backups.manifest import Definition, Surroundings, Value
 from relight.errors import CommandFailed, StatementFailed
+from relight.lane.computing import Computing
 from relight.lane.rendering import rendered
 from relight.lane.segments import LaneSegment
 from relight.lane.statement import words_of
@@ -17,6 +18,7 @@ from relight.lane.stream import Piece, StreamReader, chunks
 from relight.server import definitions
 from relight.server.schema import databases
 from relight.server.session import Session, quoted
+from relight.server.surroundings import put_on
 from relight.verify.log_images import changes_definitions, statements_of
 
 _ABOUT_ACCOUNTS = re.compile(
@@ -41,12 +43,15 @@ def witnessed(
     """Run the statements of a lane that change definitions. The server of the session is empty, and is so again
     afterwards."""
     _prepare(session)
+    computing = Computing(session)
     doubtful = {name.lower() for name in _create(session, base)}
-    for format_description, piece in _pieces(segments):
+    for segment, format_description, piece in _pieces(segments):
         texts = [sql for sql in statements_of(piece) if changes_definitions(sql)]
         if not texts or all(_ABOUT_ACCOUNTS.match(sql) for sql in texts):
             continue
-        if any(_TEMPORARY.search(sql) for sql in texts) or not _run(session, mysqlbinlog, format_description, piece):
+        if any(_TEMPORARY.search(sql) for sql in texts) or not _run(
+            session, mysqlbinlog, format_description, piece, segment.surroundings, computing
+        ):  # fmt: skip
             doubtful |= {word for sql in texts for word in words_of(sql)}
     found = tuple(one for name in databases(session) for one in definitions.of_database(session, name))
     for name in databases(session):
@@ -62,9 +67,10 @@ def witnessed_accounts(
     # What the session itself is logged in as cannot be made anew.
     doubtful = {_OWN.partition("@")[0]}
     doubtful |= _create_accounts(session, [one for one in base if one.name != _OWN])
-    for format_description, piece in _pieces(segments):
+    computing = Computing(session)
+    for segment, format_description, piece in _pieces(segments):
         texts = [sql for sql in statements_of(piece) if _ABOUT_ACCOUNTS.match(sql)]
-        if texts and not _run(session, mysqlbinlog, format_description, piece):
+        if texts and not _run(session, mysqlbinlog, format_description, piece, segment.surroundings, computing):
             doubtful |= {word for sql in texts for word in words_of(sql)}
     found = tuple(one for one in definitions.of_accounts(session) if one.name != _OWN)
     return Witnessed(definitions=found, doubtful=frozenset(doubtful))
@@ -111,7 +117,7 @@ def _create(session: Session, base: Iterable[Definition]) -> list[str]:
 
 def _takes(session: Session, one: Definition) -> bool:
     try:
-        session.run("SET SESSION sql_mode = ''")
+        session.run("SET SESSION sql_mode = '', time_zone = '+00:00'")
         if one.kind != "database":
             session.run(f"USE {quoted(one.database)}")
         session.run((_view(one) if one.kind == "view" else one.text).encode("utf-8"))
@@ -130,18 +136,23 @@ def _view(one: Definition) -> str:
     )
 
 
-def _pieces(segments: Sequence[LaneSegment]) -> Iterator[tuple[bytes, Piece]]:
+def _pieces(segments: Sequence[LaneSegment]) -> Iterator[tuple[LaneSegment, bytes, Piece]]:
     for segment in segments:
         readers = [StreamReader(file) for file in segment.files]
         for chunk in chunks(readers) if readers else ():
-            yield from ((readers[0].format_description, p) for p in chunk.pieces if p.statement and not p.xa)
+            pieces = (piece for piece in chunk.pieces if piece.statement and not piece.xa)
+            yield from ((segment, readers[0].format_description, piece) for piece in pieces)
 
 
-def _run(session: Session, mysqlbinlog: Path, format_description: bytes, piece: Piece) -> bool:
+def _run(
+    session: Session, mysqlbinlog: Path, format_description: bytes, piece: Piece, surroundings: Surroundings | None,
+    computing: Computing,
+) -> bool:  # fmt: skip
     """Whether it could be run."""
     try:
+        put_on(session, surroundings, computing.zone(surroundings))
         with rendered(mysqlbinlog, format_description, piece.events) as statements:
-            for statement in statements:
+            for statement in computing.translated(statements, surroundings):
                 session.run(statement)
     except (StatementFailed, CommandFailed):
         session.run("ROLLBACK")
