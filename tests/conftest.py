@@ -27,11 +27,18 @@ from relight.lab.template import Logins, Template, ensure_template
 from relight.progress import Silent
 from relight.site import Site
 from tests.support import watchdog
+from tests.support.decoy_watch import DecoyWatch
 from tests.support.servers import Servers
 
 # No test fails because the machine has other work.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The decoy listens once for a whole run: not in each worker."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(DecoyWatch())
 
 
 @pytest.fixture(scope="session")

@@ -92,12 +92,34 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("fleet", "Shop Fleet", "fleet: "),
         ("store", None, "store: Field required"),
         ("store.bucket", "x", "store.bucket: "),
+        ("store.bucket", "   ", "store.bucket: "),
+        ("store.bucket", "a/b", "store.bucket: "),
+        ("store.endpoint", "", "store.endpoint: must begin with https:// or http:// and a host"),
+        ("store.endpoint", "s3.example.net", "store.endpoint: must begin with https:// or http:// and a host"),
+        ("store.endpoint", "http://:8333", "store.endpoint: must begin with https:// or http:// and a host"),
+        ("store.endpoint", "http://0.0.0.0:8333", "store.endpoint: must be an address of one machine"),
+        ("store.endpoint", "http://s3.example.net:0", "store.endpoint: must begin with https:// or http:// and a host"),
+        ("store.region", "", "store.region: "),
         ("store.part_size_mib", 1, "store.part_size_mib: "),
         ("store.parallel", "many", "store.parallel: "),
         ("shards", [], "shards: "),
         ("shards.0.name", "Shard 1", "shards[0].name: "),
         ("shards.0.tier", 0, "shards[0].tier: "),
         ("shards.0.source", None, "shards[0].source: Field required"),
+        ("shards.0.source.host", None, "shards[0].source.host: Field required"),
+        ("shards.0.source.queue", "", "shards[0].source.queue: "),
+        ("shards.0.source.queue", "a,b", "shards[0].source.queue: "),
+        ("shards.0.source.run_as", "", "shards[0].source.run_as: "),
+        ("shards.0.source.mysqld", "", "shards[0].source: mysqld must name a program"),
+        ("shards.0.source.mysqlbinlog", "", "shards[0].source: mysqlbinlog must name a program"),
+        ("shards.0.source.datadir", "", "shards[0].source: datadir must be an absolute path"),
+        ("shards.0.source.datadir", "/", "shards[0].source: datadir must not be /"),
+        ("shards.0.source.workdir", "/", "shards[0].source: workdir must not be /"),
+        ("shards.0.source.socket", "", "shards[0].source: socket must be an absolute path"),
+        ("shards.0.source.socket", ".", "shards[0].source: socket must be an absolute path"),
+        ("shards.0.source.socket", "//", "shards[0].source: socket must not be /"),
+        ("shards.0.source.options_file", "/", "shards[0].source: options_file must not be /"),
+        ("shards.0.source.control", {"kind": "systemd", "unit": ""}, "shards[0].source.control.systemd.unit: "),
         ("shards.0.source.port", 70000, "shards[0].source.port: "),
         ("shards.0.source.port", "mysql", "shards[0].source.port: "),
         ("shards.0.source.datadir", None, "shards[0].source.datadir: Field required"),
@@ -128,6 +150,12 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("shards.0.announce", [{"kind": "command", "announce": [], "withdraw": ["x"]}], "announce[0].command.announce: "),
         ("shards.0.announce", [{"kind": "command", "announce": ["x"]}], "announce[0].command.withdraw: Field required"),
         ("shards.0.announce", [{"kind": "http", "url": "ftp://x"}], "announce[0].http.url: must begin with https://"),
+        ("shards.0.announce", [{"kind": "file", "path": "/"}], "shards[0].announce[0].file.path: must name a file"),
+        ("shards.0.announce", [{"kind": "http", "url": "http://"}], "announce[0].http.url: must begin with https://"),
+        ("shards.0.announce", [{"kind": "http", "url": "http://0/x"}], "announce[0].http.url: must be an address of one"),
+        ("shards.0.announce", [{"kind": "proxysql", "hostgroup": 1, "host": ""}], "announce[0].proxysql.host: must be the name"),
+        ("shards.0.announce", [{"kind": "proxysql", "hostgroup": 1, "host": "::"}], "announce[0].proxysql.host: must be an"),
+        ("shards.0.announce", [{"kind": "proxysql", "hostgroup": 1, "port": 0}], "announce[0].proxysql.port: "),
         ("shards.0.announce", [{"kind": "http", "url": "http://x:y/"}], "announce[0].http.url: "),
         ("shards.0.announce", [{"kind": "http", "url": "http://x", "timeout_s": 0}], "announce[0].http.timeout_s: "),
         ("shards.0.announce", [{"kind": "http", "url": "http://x", "method": "GET"}], "announce[0].http.method: "),
@@ -162,6 +190,23 @@ def test_all_that_is_there_twice_is_told_at_once(load: Load) -> None:
     for part in ("two shards are named shard-1", "two servers are named a", "share db.example:3306",
                  "share db.example:/srv/a/data"):  # fmt: skip
         assert part in text
+
+
+NO_MACHINES = [
+    "", " ", "db ", "\t", "0", "0.0", "0.0.0.0", "0x0", "00.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "[::1]", ".",
+    "a..b", "db:3306", "http://db", "u@db", "db,other", "x" * 64,
+]  # fmt: skip
+"""What a library, the resolver or the kernel takes for this machine, or for nothing that it could ask for."""
+
+
+@pytest.mark.parametrize("host", NO_MACHINES)
+def test_a_server_s_host_names_a_machine(load: Load, host: str) -> None:
+    assert "shards[0].source.host: must be " in mistakes(load, changed(("shards.0.source.host", host)))
+
+
+@pytest.mark.parametrize("host", ["db.example", "DB_1", "localhost", "127.0.0.1", "10.0.0.1", "::1", "fd00::1"])
+def test_every_name_and_address_of_a_machine_is_taken(load: Load, host: str) -> None:
+    assert load(changed(("shards.0.source.host", host))).shards[0].source.host == host
 
 
 def test_the_same_port_on_two_machines_is_no_mistake(load: Load) -> None:

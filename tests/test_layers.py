@@ -25,8 +25,9 @@ ALLOWED: dict[str, set[str]] = {
     "durable": set(),
     "beneath": {"errors"},
     "reading": {"errors"},
+    "host": set(),
     "sabotage": {"backups"},
-    "fleet": {"errors", "keys", "announcing"},
+    "fleet": {"errors", "keys", "host", "announcing"},
     "credentials": {"errors"},
     "accounting": {"backups"},
     "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning", "announcing"},
@@ -42,9 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "durable", "reading"},
     "guard": {"errors", "gtid", "fleet", "binlog", "server", "durable"},
     "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
-    "fencing": {"backups", "certificate", "credentials", "errors", "fleet", "gtid", "reading", "server", "store"},
+    "fencing": {"backups", "certificate", "credentials", "errors", "fleet", "gtid", "host", "reading", "server", "store"},
     # Where applications find a shard.
-    "announcing": {"errors", "credentials", "backups", "server", "durable", "reading"},
+    "announcing": {"errors", "credentials", "host", "backups", "server", "durable", "reading"},
     # Airflow, from outside.
     "airflow_api": {"errors", "gtid", "credentials", "backups", "planning", "incident"},
     # Steps, and the story that they make.

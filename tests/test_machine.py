@@ -11,8 +11,8 @@ import pytest
 from relight.credentials import EnvironmentCredentials
 from relight.errors import StatementFailed
 from relight.fleet import Fleet, Server, Shard, StoreSettings
+from relight.lab.addresses import PORT, free_addresses
 from relight.lab.mysql import MySQL
-from relight.lab.ports import free_ports
 from relight.lab.state import end_processes, mark
 from relight.server import mysqld
 from relight.server.session import connect
@@ -43,21 +43,22 @@ def machine() -> ModuleType:
 def shard(machine: ModuleType, watched: Path, mysql: MySQL) -> Shard:
     """A source and a replica, initialised and attached as their containers would do it."""
 
-    def server(name: str, port: int) -> Server:
+    def server(name: str, host: str) -> Server:
         home = watched / "machines" / name
         return Server.model_validate(
             {
-                "name": name, "port": port, "datadir": home / "data", "socket": home / "s", "workdir": home / "work",
-                "options_file": home / "my.cnf", "mysqld": mysql.mysqld, "mysqlbinlog": mysql.mysqlbinlog,
+                "name": name, "host": host, "port": PORT, "datadir": home / "data", "socket": home / "s",
+                "workdir": home / "work", "options_file": home / "my.cnf", "mysqld": mysql.mysqld, "mysqlbinlog": mysql.mysqlbinlog,
                 "control": {"kind": "process"},
             }
         )  # fmt: skip
 
-    source, replica = (server(f"db-{n}", port) for n, port in enumerate(free_ports(2), start=1))
+    source, replica = (server(f"db-{n}", host) for n, host in enumerate(free_addresses(2), start=1))
     for number, each in enumerate((source, replica), start=1):
         machine.write_options(each, number)
         with each.options_file.open("a", encoding="utf-8") as stream:
             # The image's mysqld knows its own paths; the one on this machine has to be told.
+            stream.write(f"bind-address = {each.host}\n")
             stream.writelines(f"{name} = {value}\n" for name, value in mysql.options.items())
         machine.initialise(each, ADMIN, REPLICATION)
     machine.attach(replica, source, LOGINS)

@@ -65,18 +65,25 @@ class EnvironmentCredentials:
         return any(name in self.environment for name in (*_names(purpose), _connection_name(purpose)))
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; CredentialsMissing when there is none, FleetError when it is not whole."""
+        """The login for a purpose.
+
+        :raises CredentialsMissing: there is none. FleetError: it is not whole. For an empty user PyMySQL takes the
+            account of the operating system, and an empty password is one that was not filled in.
+        """
         names = _names(purpose)
         missing = [name for name in names if name not in self.environment]
         if missing == names and self.environment.get(_connection_name(purpose)):
             return self._of_connection(purpose)
-        if missing:
+        empty = [name for name in names if self.environment.get(name) == ""]
+        if missing or empty:
             kind = CredentialsMissing if missing == names else FleetError
+            faults = {"not set": missing, "empty": empty}
             raise kind(
-                f"no credentials for {purpose}", on=purpose, why=f"not set: {', '.join(missing)}",
+                f"no credentials for {purpose}", on=purpose,
+                why="; ".join(f"{fault}: {', '.join(those)}" for fault, those in faults.items() if those),
                 hint="set them in the environment; the README lists the accounts that are needed",
             )  # fmt: skip
-        return self._whole(purpose, names[0], *(self.environment[name] for name in names))
+        return Login(*(self.environment[name] for name in names))
 
     def _of_connection(self, purpose: Purpose) -> Login:
         name = _connection_name(purpose)
@@ -88,16 +95,12 @@ class EnvironmentCredentials:
                 f"no credentials for {purpose}", on=name, why="it is neither a URI nor an object in JSON",
                 hint="Airflow's documentation says how a Connection is written in the environment",
             ) from None  # fmt: skip
-        return self._whole(purpose, name, user, password)
-
-    @staticmethod
-    def _whole(purpose: Purpose, name: str, user: str, password: str) -> Login:
-        if not user:
-            # Clients take no name for the account that the process runs as.
-            raise FleetError(
-                f"no credentials for {purpose}", on=name, why="its user is empty",
-                hint="the README lists the accounts that are needed",
-            )  # fmt: skip
+        for part, value in (("user", user), ("password", password)):
+            if not value:
+                raise FleetError(
+                    f"no credentials for {purpose}", on=name, why=f"its {part} is empty",
+                    hint="the README lists the accounts that are needed",
+                )  # fmt: skip
         return Login(user, password)
 
 

@@ -15,9 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from relight.announcing.settings import Announce
 from relight.errors import FleetError
+from relight.host import Host, HttpAddress, Port
 from relight.keys import PublicKey
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+
+
+Word = Annotated[str, StringConstraints(pattern=r"^[^\s,]+$")]
+"""Not empty: an empty queue is Celery's default queue, an empty account is nobody's."""
 
 
 class _Value(BaseModel):
@@ -28,7 +33,7 @@ class SystemdControl(_Value):
     """The server is a systemd unit."""
 
     kind: Literal["systemd"]
-    unit: str
+    unit: Word
     sudo: bool = False
 
 
@@ -54,8 +59,9 @@ class Server(_Value):
     """One mysqld: where it answers, where its data lie, how it is started."""
 
     name: Name
-    host: str = "127.0.0.1"
-    port: int = Field(ge=1, le=65535)
+    host: Host
+    """Its name or address, as the other machines see it."""
+    port: Port
     datadir: Path
     """The data directory; ``workdir`` must lie on the same file system."""
     socket: Path
@@ -66,10 +72,10 @@ class Server(_Value):
     """Scratch space of Relight on that machine: incoming data directories, split logs."""
     mysqld: Path = Path("/usr/sbin/mysqld")
     mysqlbinlog: Path = Path("/usr/bin/mysqlbinlog")
-    run_as: str | None = None
+    run_as: Word | None = None
     """The operating-system account that owns the data directory, where it is not the worker's own."""
     control: Control
-    queue: str = "default"
+    queue: Word = "default"
     """The Airflow queue of the worker on that machine."""
     hardware: Name = "default"
     """The class of machine. Forecasts learn how fast each class is."""
@@ -81,6 +87,9 @@ class Server(_Value):
         paths = {field: getattr(self, field) for field in ("datadir", "socket", "options_file", "workdir")}
         mistakes = [f"{field} must be an absolute path" for field, path in paths.items() if not path.is_absolute()]
         mistakes += [f"{field} must not contain '..'" for field, path in paths.items() if ".." in path.parts]
+        mistakes += [f"{field} must not be /" for field, path in paths.items() if path.is_absolute() and not path.name]
+        programs = {"mysqld": self.mysqld, "mysqlbinlog": self.mysqlbinlog}
+        mistakes += [f"{name} must name a program" for name, path in programs.items() if not path.name]
         if self.workdir == self.datadir or self.datadir in self.workdir.parents:
             mistakes.append("workdir must not lie inside datadir")
         if mistakes:
@@ -130,10 +139,10 @@ class Tier(_Value):
 class StoreSettings(_Value):
     """An S3 bucket and prefix. ``endpoint`` is left out for AWS itself."""
 
-    bucket: str = Field(min_length=3, max_length=63)
+    bucket: str = Field(min_length=3, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     prefix: str = ""
-    endpoint: str | None = None
-    region: str = "us-east-1"
+    endpoint: HttpAddress | None = None
+    region: Word = "us-east-1"
     part_size_mib: int = Field(default=64, ge=5, le=1024)
     parallel: int = Field(default=4, ge=1, le=64)
     """How many objects are moved at the same time."""

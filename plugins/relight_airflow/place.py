@@ -79,7 +79,7 @@ class AirflowCredentials:
         self._lock = Lock()
 
     def login(self, purpose: Purpose) -> Login:
-        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when that has no login."""
+        """The login for a purpose; CredentialsMissing when its Connection is, FleetError when login or password is."""
         with self._lock:
             if purpose not in self._known:
                 self._known[purpose] = _look_up(purpose)
@@ -95,9 +95,10 @@ def _look_up(purpose: Purpose) -> Login:
         raise CredentialsMissing(
             f"no credentials for {purpose}", on=connection_id, why="no such Connection", hint=hint
         ) from None
-    if not connection.login:
-        raise FleetError(f"no credentials for {purpose}", on=connection_id, why="its login is empty", hint=hint)
-    return Login(connection.login, connection.password or "")
+    for name, value in (("login", connection.login), ("password", connection.password)):
+        if not value:
+            raise FleetError(f"no credentials for {purpose}", on=connection_id, why=f"its {name} is empty", hint=hint)
+    return Login(connection.login, connection.password)
 
 
 def _connection(connection_id: str, *, mysql: bool) -> Any:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from relight.credentials import EnvironmentCredentials
-from relight.errors import AnnounceFailed, AnnounceUnavailable, CredentialsMissing
+from relight.errors import AnnounceFailed, AnnounceUnavailable, CredentialsMissing, FleetError
 from relight.lab.ports import free_ports
 from tests.announcing.endpoints import endpoint
 from tests.support.api_server import AIRFLOW, api_server, settings
@@ -201,3 +201,18 @@ def test_a_token_for_hooks_comes_from_its_connection(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setenv("AIRFLOW_CONN_RELIGHT_HOOK", '{"conn_type": "generic", "login": "any", "password": "s3cret"}')
     assert AirflowCredentials().login("hook").password == "s3cret"
+
+
+@pytest.mark.parametrize("purpose", ["admin", "replication", "store", "certificate", "proxysql", "hook", "airflow"])
+@pytest.mark.parametrize(("half", "said"), [({"login": "x"}, "password"), ({"password": "x"}, "login"), ({}, "login")])
+def test_a_connection_with_half_a_login_is_refused(
+    monkeypatch: pytest.MonkeyPatch, purpose: Any, half: dict[str, str], said: str
+) -> None:
+    from relight_airflow.place import AirflowCredentials
+
+    kind = "mysql" if purpose in ("admin", "replication") else "generic"
+    for empty in ({}, {"login": "", "password": ""}):
+        connection = json.dumps({"conn_type": kind, **empty, **half})
+        monkeypatch.setenv(f"AIRFLOW_CONN_RELIGHT_{purpose.upper()}", connection)
+        with pytest.raises(FleetError, match=f"its {said} is empty"):
+            AirflowCredentials().login(purpose)

@@ -149,10 +149,12 @@ def test_the_scheduler_has_used_the_pools(restored: Restored) -> None:
     tasks = restored.world.airflow.send("GET", path)["task_instances"]
     pools = {task["task_id"]: task["pool"] for task in tasks if task["state"] == "success"}
     assert pools["restore_snapshot"] == pools["split"] == "relight_store"
-    assert pools["replay"] == pools["validate"] == "relight_host_127.0.0.1"
+    large = next(shard for shard in restored.world.site.fleet.shards if shard.name == "large")
+    host = f"relight_host_{large.source.host}"
+    assert pools["replay"] == pools["validate"] == host
     assert pools["plan"] == "default_pool"
     sizes = {one["name"]: one["slots"] for one in restored.world.airflow.send("GET", "/api/v2/pools")["pools"]}
-    assert (sizes["relight_store"], sizes["relight_host_127.0.0.1"], sizes["relight_network_default"]) == (16, 4, 4)
+    assert (sizes["relight_store"], sizes[host], sizes["relight_network_default"]) == (16, 4, 4)
 
 
 def test_one_report_tells_of_every_shard_and_how_far_apart_they_are(restored: Restored) -> None:

@@ -109,16 +109,16 @@ def world(request: pytest.FixtureRequest, watched: Path, s3_server: S3Server, se
 
 
 def shard(root: Path, name: str, number: int) -> Shard:
-    def server(letter: str, port: int) -> Server:
+    def server(letter: str, host: str) -> Server:
         home = root / "servers" / f"{number}-{letter}"
         return Server.model_validate({
-            "name": f"{name}-{letter}", "port": port, "datadir": home / "data", "socket": home / "s", "workdir": home / "work",
-            "options_file": home / "my.cnf", "control": {"kind": "process"},
+            "name": f"{name}-{letter}", "host": host, "port": 3306, "datadir": home / "data", "socket": home / "s",
+            "workdir": home / "work", "options_file": home / "my.cnf", "control": {"kind": "process"},
         })  # fmt: skip
 
-    return Shard(
-        name=name, tier=1 + number % 3, source=server("a", 3000 + 2 * number), scratch=server("x", 3001 + 2 * number)
-    )
+    high, low = divmod(number, 250)
+    source, scratch = server("a", f"127.1.{high}.{low + 1}"), server("x", f"127.2.{high}.{low + 1}")  # nobody answers
+    return Shard(name=name, tier=1 + number % 3, source=source, scratch=scratch)
 
 
 def fill(settings: StoreSettings, login: Login) -> None:

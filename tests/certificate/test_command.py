@@ -53,8 +53,8 @@ def written(path: Path, key: SigningKey, **changed: Any) -> str:
 
 
 def fleet_file(path: Path, *keys: str) -> str:
-    server = {"name": "a", "port": 3306, "datadir": "/srv/a/data", "socket": "/srv/a/s", "options_file": "/srv/a/my.cnf",
-              "workdir": "/srv/a/work", "control": {"kind": "process"}}  # fmt: skip
+    server = {"name": "a", "host": "db.example", "port": 3306, "datadir": "/srv/a/data", "socket": "/srv/a/s",
+              "options_file": "/srv/a/my.cnf", "workdir": "/srv/a/work", "control": {"kind": "process"}}  # fmt: skip
     document = {"fleet": "shop", "store": {"bucket": "none-is-asked"}, "shards": [{"name": "shard-1", "source": server}],
                 "certificates": {"public_keys": list(keys)}}  # fmt: skip
     path.write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -73,7 +73,7 @@ def test_who_falls_asleep_between_winning_and_opening_stays_closed_if_another_wa
 def wire(rivals: Rivals, credentials: EnvironmentCredentials, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpProxy]:
     """The network between the first of the two and the store."""
     settings = rivals.one.site.fleet.store
-    with HttpProxy(urlsplit(str(settings.endpoint)).port or 0) as proxy:
+    with HttpProxy(("127.0.0.1", urlsplit(str(settings.endpoint)).port or 0)) as proxy:
         monkeypatch.setattr(s3, "_ATTEMPTS", 1)  # the network stays away, so trying again only takes time
         far = StoreSettings.model_validate(settings.model_dump() | {"endpoint": f"http://127.0.0.1:{proxy.port}"})
         rivals.one.site = dataclasses.replace(rivals.one.site, store=open_store(far, credentials.login("store")))

@@ -30,14 +30,14 @@ from tests.support.servers import Servers, kill, remove_under
 
 def test_a_running_server_is_refused_with_everything_that_was_seen(alive: Server) -> None:
     seen = refused(alive, living=True)
-    assert f"something answers on 127.0.0.1:{alive.port}" in seen
+    assert f"something answers on {alive.host}:{alive.port}" in seen
     assert f"something answers on {alive.socket}" in seen
     pid = mysqld.running_pid(alive)
     assert pid is not None
     assert f"process {pid} (" in seen
     assert f"open below {alive.datadir}" in seen
     assert f"holds the InnoDB lock of {alive.datadir}" in seen
-    assert f"process {pid} ({command_of(pid)}) listens on 127.0.0.1:{alive.port}" in seen
+    assert f"process {pid} ({command_of(pid)}) listens on {alive.host}:{alive.port}" in seen
     assert f"process {pid} ({command_of(pid)}) listens on {alive.socket}" in seen
 
 
@@ -51,7 +51,7 @@ def test_clients_and_replicas_that_are_attached_are_counted(servers: Servers) ->
     source = servers.make("source")
     assert not {"client", "replica"} & kinds(look(source.datadir))
     (replica,) = servers.make_replicas(source, 1)
-    with servers.connect(source), socket.create_connection(("127.0.0.1", source.port)):
+    with servers.connect(source), socket.create_connection((source.host, source.port)):
         deadline = time.monotonic() + 30
         while "replica" not in kinds(found := look(source.datadir)) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -65,7 +65,7 @@ def test_clients_and_replicas_that_are_attached_are_counted(servers: Servers) ->
         found, "client"
     )
     at_replica = told(look(replica.datadir), "replica")
-    assert f"is connected to 127.0.0.1:{source.port}, as a replica to its source" in at_replica
+    assert f"is connected to {source.host}:{source.port}, as a replica to its source" in at_replica
     assert "reads" not in at_replica, "its own relay logs are no replica"
 
 
@@ -112,8 +112,8 @@ def test_another_name_of_a_living_data_directory_does_not_help(alive: Server, tm
 
 
 def test_something_else_on_the_port_or_the_socket_is_a_sign_of_life(down: Server) -> None:
-    with socket.create_server(("127.0.0.1", down.port)):
-        assert f"answers on 127.0.0.1:{down.port}" in refused(down)
+    with socket.create_server((down.host, down.port)):
+        assert f"answers on {down.host}:{down.port}" in refused(down)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(down.socket))
         listener.listen()

@@ -13,6 +13,7 @@ from relight.fleet import Shard
 from relight.incident.asking import down_among
 from relight.incident.choosing import Wanted, candidates
 from relight.incident.naming import incident_id, run_id
+from relight.lab.addresses import PORT, free_addresses
 from tests.airflow.fleets import fleet, server
 
 FLEET = fleet("shop-1", "shop-2", "cart-1")
@@ -60,7 +61,7 @@ def test_an_incident_without_a_usable_name_is_refused() -> None:
 
 def listening(greeting: bytes) -> socket.socket:
     """Something that takes connections and says that; nothing, where it is empty."""
-    waiting = socket.create_server(("127.0.0.1", 0))
+    waiting = socket.create_server((free_addresses(1)[0], PORT))
 
     def serve() -> None:
         kept = []
@@ -76,11 +77,10 @@ def listening(greeting: bytes) -> socket.socket:
 
 
 def test_a_shard_is_down_when_neither_its_source_nor_a_replica_answers() -> None:
-    with listening(b"J") as alive, listening(b"") as hangs, socket.create_server(("127.0.0.1", 0)) as closed:
-        ports = {"alive": alive.getsockname()[1], "hangs": hangs.getsockname()[1], "gone": closed.getsockname()[1]}
-        closed.close()
-        dead = Shard(name="dead", source=server("d-a", ports["gone"]), replicas=(server("d-b", ports["hangs"]),))
-        half = Shard(name="half", source=server("h-a", ports["gone"]), replicas=(server("h-b", ports["alive"]),))
+    (nobody,) = free_addresses(1)
+    with listening(b"J") as alive, listening(b"") as hangs:
+        dead = Shard(name="dead", source=server("d-a", nobody), replicas=(server("d-b", hangs.getsockname()[0]),))
+        half = Shard(name="half", source=server("h-a", nobody), replicas=(server("h-b", alive.getsockname()[0]),))
         began = time.monotonic()
         assert [shard.name for shard in down_among([dead, half], seconds=0.5)] == ["dead"]
         assert time.monotonic() - began < 5
@@ -88,7 +88,7 @@ def test_a_shard_is_down_when_neither_its_source_nor_a_replica_answers() -> None
 
 def test_thousands_are_asked_in_seconds() -> None:
     with listening(b"") as hangs:
-        one = server("x", hangs.getsockname()[1])
+        one = server("x", hangs.getsockname()[0])
         shards = [Shard(name=f"s-{n}", source=one) for n in range(800)]
         began = time.monotonic()
         assert len(down_among(shards, seconds=0.5)) == 800

@@ -26,13 +26,16 @@ def test_tier_first_then_the_longest_and_equal_ones_by_name() -> None:
 
 
 def test_loads_are_read_from_the_store_and_what_has_no_backup_comes_last(site: Callable[..., Site]) -> None:
-    store, shards = site(server("a", 3000)).store, made_up(2, speedup=1)
+    store, shards = site(server("a", "a.example.net")).store, made_up(2, speedup=1)
     keep_manifests(store, shards, databases=3)
     logs = [f"{one.shard}/segments/3e11fa47-71ca-11e1-9e33-c80aa9429562/b.000001.1a2b3c4d.zst" for one in shards]
     for key, size in zip(logs, (70, 90), strict=True):
         store.put(key, b"x" * size)
     store.put("broken/snapshots/1/manifest.json", b"{}")
-    asked = [Shard(name=name, source=server(name, 3001)) for name in ("bare", "broken", *(one.shard for one in shards))]
+    asked = [
+        Shard(name=name, source=server(name, f"{name}.example.net"))
+        for name in ("bare", "broken", *(one.shard for one in shards))
+    ]
     found = loads(store, asked, parallel=2)
     assert [(one.data_bytes, one.databases, one.segments, one.log_bytes) for one in found] == [
         (0, 0, 0, 0), (0, 0, 0, 0), (shards[0].bytes, 3, 1, 70), (shards[1].bytes, 3, 1, 90),

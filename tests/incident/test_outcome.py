@@ -38,7 +38,7 @@ def test_what_airflow_says_of_a_run_counts_more_than_its_report() -> None:
 
 
 def test_reports_are_gathered_from_the_store_and_one_of_all_is_left(site: Callable[..., Site]) -> None:
-    store = site(server("a", 3000)).store
+    store = site(server("a", "a.example.net")).store
     body = RunReport(problems=(), seconds=12, reaches=AT, data_loss_window_s=4).model_dump_json()
     for number, seconds in ((1, 99), (2, 12)):
         key = f"shard-1/runs/restore__inc__shard-1/report-2026112{number}T000000Z.json"

@@ -85,7 +85,7 @@ def test_the_settings_that_recovery_needs_are_on(place: Place) -> None:
                     "SELECT @@gtid_mode, @@binlog_format, @@binlog_row_image, @@binlog_row_metadata, "
                     "@@log_replica_updates, @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@bind_address"
                 )
-                assert values == ("ON", "ROW", "FULL", "FULL", 1, 1, 1, "127.0.0.1")
+                assert values == ("ON", "ROW", "FULL", "FULL", 1, 1, 1, server.host)
                 plugin = "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name = 'clone'"
                 assert session.value(plugin) == "ACTIVE"
                 uuids.add(session.value("SELECT @@server_uuid"))

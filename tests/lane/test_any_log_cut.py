@@ -201,8 +201,9 @@ def test_a_relay_log_is_refused(twins: Twins, tmp_path: Path) -> None:
     with twins.servers.connect(twins.planned) as session:
         source, replication = twins.source, twins.servers.template.logins.replication
         session.run(
-            "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s,"
-            " SOURCE_SSL=1, SOURCE_AUTO_POSITION=1", source.port, replication.user, replication.password,
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s,"
+            " SOURCE_SSL=1, SOURCE_AUTO_POSITION=1", source.host, source.port, replication.user,
+            replication.password,
         )  # fmt: skip
         session.run("START REPLICA IO_THREAD")
         session.run("STOP REPLICA")

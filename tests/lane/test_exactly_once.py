@@ -17,6 +17,7 @@ import pytest
 
 from relight.errors import LaneBlocked, ReplayError, ServerUnreachable, StatementFailed
 from relight.fleet import Limits, Server
+from relight.lab.addresses import PORT, free_addresses
 from relight.lane import applier, lane_progress, pending, writers
 from relight.lane.stream import Piece
 from relight.lane.writers import Writers, lock_name
@@ -224,7 +225,9 @@ def test_the_server_is_killed_and_started_again(pair: Pair, tmp_path: Path) -> N
 
 def through(server: Server, proxy: Proxy) -> Server:
     """The server as one that is reached by the proxy."""
-    return server.model_copy(update={"port": proxy.port, "socket": server.socket.with_name("none.sock")})
+    return server.model_copy(
+        update={"host": proxy.host, "port": proxy.port, "socket": server.socket.with_name("none.sock")}
+    )
 
 
 def test_the_network_is_cut_also_between_a_commit_and_its_answer(
@@ -243,7 +246,8 @@ def test_the_network_is_cut_also_between_a_commit_and_its_answer(
         return run(session, statement, *values)
 
     monkeypatch.setattr(Session, "run", run_and_cut)
-    with Proxy(pair.rebuilt.port) as proxy, pair.servers.connect(pair.rebuilt) as session:
+    behind, before = (pair.rebuilt.host, PORT), (free_addresses(1)[0], PORT)
+    with Proxy(behind, before) as proxy, pair.servers.connect(pair.rebuilt) as session:
         far = replace(replayed, server=through(pair.rebuilt, proxy))
         for cuts in range(goal):
             ahead = part_done(session, replayed) > cuts / (1.5 * goal)

@@ -115,6 +115,18 @@ def test_events_that_mysqlbinlog_cannot_read_are_an_error_not_an_empty_answer(so
         pass
 
 
+def test_what_is_rendered_does_not_depend_on_options_files_of_this_machine(
+    source: tuple[Server, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = all_rendered(*source)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MYSQL_HOME", str(tmp_path))
+    # The first leaves out what concerns other databases, with the second the program does not even start.
+    for option in ("database = elsewhere", "default-character-set = utf8mb4"):
+        (tmp_path / ".my.cnf").write_text(f"[client]\n{option}\n", encoding="utf-8")
+        assert all_rendered(*source) == expected
+
+
 def test_a_missing_program_is_named(source: tuple[Server, Path]) -> None:
     with (
         open_log(source[1]) as opened,

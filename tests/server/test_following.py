@@ -45,7 +45,7 @@ def test_what_speaks_against_a_replica(change: dict[str, object], why: str) -> N
     assert why in what_it_lacks(dataclasses.replace(WHOLE, **change), SOURCE)  # type: ignore[arg-type]
 
 
-SERVERS = [server(name, 3000 + i) for i, name in enumerate("sabc")]
+SERVERS = [server(name, f"{name}.example.net") for name in "sabc"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_an_open_server_is_announced_as_it_is(promoted: Promoted) -> None:
     assert (told["shard"], told["server"], told["host"], told["port"]) == (
         "shard-1",
         "source",
-        "127.0.0.1",
+        promoted.server.host,
         promoted.server.port,
     )
     assert (told["epoch"], told["open"]) == (7, True)

@@ -309,3 +309,15 @@ def test_work_side_by_side_is_bounded_in_order_and_stops_at_the_first_failure() 
 def test_ten_thousand_chunks_are_enough_for_the_largest_object() -> None:
     assert sum(chunk_bytes(number) for number in range(10_000)) > 5 * 10**12  # what S3 takes at most
     assert chunk_bytes(9_999) <= 5 * 2**30
+
+
+def test_the_store_is_where_the_fleet_file_says_whatever_else_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://elsewhere.example.net:9000")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    of_aws = open_store(StoreSettings(bucket="backups"), Login("a", "b"))._client.meta
+    assert (of_aws.endpoint_url, of_aws.region_name) == ("https://s3.amazonaws.com", "us-east-1")
+    named = StoreSettings(bucket="backups", endpoint="https://s3.example.net", region="r1")
+    own = open_store(named, Login("a", "b"))._client.meta
+    assert (own.endpoint_url, own.region_name) == ("https://s3.example.net", "r1")

@@ -11,12 +11,12 @@ from typing import Self
 
 
 class Proxy:
-    """Passes bytes on between clients and one port of this machine. A context manager."""
+    """Passes bytes on between clients and a server. A context manager."""
 
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
+    def __init__(self, to: tuple[str, int], at: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        self._to = to
+        self._listener = socket.create_server(at)
+        self.host, self.port = self._listener.getsockname()
         self.cuts = 0
         self._lock = threading.Lock()
         self._open: set[tuple[socket.socket, socket.socket]] = set()
@@ -56,7 +56,7 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._to))
+                server = socket.create_connection(self._to)
             except OSError:
                 return
             pair = (client, server)
@@ -87,8 +87,8 @@ class Proxy:
 class HttpProxy(Proxy):
     """A proxy before an HTTP server, that counts requests and can lose one, or its answer, and all that follow."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
+    def __init__(self, to: tuple[str, int]) -> None:
+        super().__init__(to)
         self.requests = 0
         """How many were begun since :meth:`heal`."""
         self._lost: tuple[int, bool] | None = None

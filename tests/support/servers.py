@@ -1,4 +1,4 @@
-"""Real mysqld processes on free ports, in folders that go away."""
+"""Real mysqld processes, each on an address of its own and MySQL's port, in folders that go away."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from relight.credentials import Login
 from relight.fleet import ProcessControl, Server
+from relight.lab.addresses import PORT, free_addresses
 from relight.lab.fleet import follow, mysqlds_below
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
-from relight.lab.ports import free_ports
 from relight.lab.state import end_processes, mark
 from relight.lab.template import Template
 from relight.server import mysqld
@@ -48,8 +48,8 @@ class Servers:
         name = name or f"server-{number}"
         home = self.folder / name
         server = Server(
-            name=name, port=free_ports(1)[0], datadir=home / "data", socket=home / "mysqld.sock",
-            options_file=home / "my.cnf", workdir=home / "work", mysqld=self.mysql.mysqld,
+            name=name, host=free_addresses(1)[0], port=PORT, datadir=home / "data",
+            socket=home / "mysqld.sock", options_file=home / "my.cnf", workdir=home / "work", mysqld=self.mysql.mysqld,
             mysqlbinlog=self.mysql.mysqlbinlog, control=ProcessControl(kind="process"),
         )  # fmt: skip
         self.made.append(server)

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from relight.host import Host, HttpAddress, Port
+
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Arguments = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -35,6 +37,8 @@ class FileAnnounce(_Setting):
     def _plain(cls, value: Path) -> Path:
         if not value.is_absolute() or ".." in value.parts:
             raise ValueError("must be an absolute path without '..'")
+        if not value.name:
+            raise ValueError("must name a file")
         return value
 
 
@@ -51,17 +55,14 @@ class HttpAnnounce(_Setting):
     """A hook that is called with the announcement as JSON."""
 
     kind: Literal["http"]
-    url: str
+    url: HttpAddress
     method: Literal["POST", "PUT"] = "POST"
     timeout_s: Seconds = 10
 
     @field_validator("url")
     @classmethod
-    def _usable_and_without_a_secret(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError("must begin with https:// or http:// and a host")
-        if "@" in parts.netloc:
+    def _without_a_secret(cls, value: str) -> str:
+        if "@" in urlsplit(value).netloc:
             raise ValueError("must not hold a login: the hook's token is the credential 'hook'")
         return value
 
@@ -70,8 +71,8 @@ class ProxySQLAnnounce(_Setting):
     """The shard's writer hostgroup in one ProxySQL, by its admin interface."""
 
     kind: Literal["proxysql"]
-    host: str = "127.0.0.1"
-    port: int = Field(default=6032, ge=1, le=65535)
+    host: Host = "127.0.0.1"
+    port: Port = 6032
     hostgroup: int = Field(ge=0)
 
     def place(self, machine: str) -> str:

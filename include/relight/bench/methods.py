@@ -27,11 +27,11 @@ def pipe(job: Job) -> None:
         options.write(f'[client]\nuser={job.login.user}\npassword="{job.login.password}"\n')
         options.flush()
         reader = subprocess.Popen(
-            [job.server.mysqlbinlog, "--skip-gtids", *job.logs], stdout=subprocess.PIPE,
+            [job.server.mysqlbinlog, "--no-defaults", "--skip-gtids", *job.logs], stdout=subprocess.PIPE,
             env=child_environment(), preexec_fn=command.die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         writer = subprocess.Popen(
-            [job.mysql, f"--defaults-extra-file={options.name}", f"--socket={job.server.socket}", "--binary-mode",
+            [job.mysql, f"--defaults-file={options.name}", f"--socket={job.server.socket}", "--binary-mode",
              "--init-command=SET sql_log_bin = 0"],
             stdin=reader.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env=child_environment(), preexec_fn=command.die_with_parent,  # noqa: PLW1509

@@ -16,9 +16,9 @@ from relight.bench.workloads import Workload, create, write
 from relight.errors import LabError
 from relight.fleet import ProcessControl, Server
 from relight.gtid import GtidSet
+from relight.lab.addresses import PORT, free_addresses
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
-from relight.lab.ports import free_ports
 from relight.lab.template import Template
 from relight.server import mysqld
 from relight.server.session import Session
@@ -55,8 +55,8 @@ class Stage:
         """A server below the folder; nothing of it is there yet."""
         home = self.folder / name
         return Server(
-            name=name, port=free_ports(1)[0], datadir=home / "data", socket=home / "s",
-            options_file=home / "my.cnf", workdir=home / "work", mysqld=self.mysql.mysqld,
+            name=name, host=free_addresses(1)[0], port=PORT, datadir=home / "data",
+            socket=home / "s", options_file=home / "my.cnf", workdir=home / "work", mysqld=self.mysql.mysqld,
             mysqlbinlog=self.mysql.mysqlbinlog, control=ProcessControl(kind="process"),
         )  # fmt: skip
 

@@ -193,9 +193,9 @@ def _show(found: LabStatus) -> None:
     if not found.servers:
         console.print("No lab here yet: relight lab up")
         return
-    table = Table("server", "role", "port", "process", "state", "transactions", "behind", "replication", box=None)
+    table = Table("server", "role", "address", "process", "state", "transactions", "behind", "replication", box=None)
     for server in found.servers:
-        values = (server.name, server.role, server.port, server.pid, server.condition, server.transactions)
+        values = (server.name, server.role, server.address, server.pid, server.condition, server.transactions)
         cells = ["" if value is None else str(value) for value in (*values, server.behind, server.replication)]
         table.add_row(*cells)
     console.print(table)

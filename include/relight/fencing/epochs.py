@@ -22,6 +22,7 @@ from pydantic import AwareDatetime
 from relight.backups.manifest import GtidField, Value
 from relight.errors import ClaimRefused, ObjectCorrupt, ObjectExists, ObjectMissing
 from relight.gtid import GtidSet
+from relight.host import Host, Port
 from relight.reading import read_json
 from relight.store.base import Store
 
@@ -36,8 +37,8 @@ class Claim(Value):
     epoch: int
     run_id: str
     server: str
-    host: str
-    port: int
+    host: Host
+    port: Port
     machine: str
     """Where it was claimed."""
     who: str

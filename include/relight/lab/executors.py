@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,7 +142,12 @@ def _postgres(home: Path, ports: Mapping[str, int]) -> str:
 def _password(home: Path) -> str:
     """Of Redis and PostgreSQL; made once."""
     path = home / "services.password"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24), encoding="ascii")
+    with contextlib.suppress(FileNotFoundError):
+        if known := path.read_text(encoding="ascii"):
+            return known
+    # Never there without its password: an empty one would let everybody in.
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(secrets.token_urlsafe(24), encoding="ascii")
+    new.replace(path)
     return path.read_text(encoding="ascii")

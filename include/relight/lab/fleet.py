@@ -159,11 +159,11 @@ def has_data(server: Server) -> bool:
 
 def _start_all(servers: Iterable[Server], admin: Login) -> None:
     def start(server: Server) -> None:
-        if mysqld.running_pid(server) is None and not is_free(server.port):
+        if mysqld.running_pid(server) is None and not is_free(server.port, server.host):
             raise LabError(
-                "a port of the lab is taken", on=f"{server.name}, port {server.port}",
+                "an address of the lab is taken", on=f"{server.name}, {server.host}:{server.port}",
                 why="another program listens there",
-                hint="end that program, or begin anew on other ports with: relight lab up --fresh",
+                hint="end that program, or begin anew on other addresses with: relight lab up --fresh",
             )  # fmt: skip
         mysqld.start(server, admin).close()
 

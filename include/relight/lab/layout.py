@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 
 from relight.fleet import Fleet, ProcessControl, Server, Shard, StoreSettings, load_fleet
+from relight.lab.addresses import PORT, free_addresses
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.place import Place
-from relight.lab.ports import free_ports
 
 SHARDS = ("shard-1", "shard-2")
 _ROLES = ("source", "replica-1", "replica-2", "scratch")
@@ -18,7 +18,7 @@ BUCKET = "relight-lab"
 
 
 def ensure_fleet_file(place: Place, mysql: MySQL, endpoint: str) -> Fleet:
-    """The lab's fleet: as its file says, or a new one on free ports, whose file is written."""
+    """The lab's fleet: as its file says, or a new one on free addresses, whose file is written."""
     if place.fleet_file.exists():
         return load_fleet(place.fleet_file)
     store = StoreSettings(bucket=BUCKET, endpoint=endpoint, part_size_mib=16)
@@ -47,15 +47,16 @@ def all_servers(shard: Shard) -> tuple[Server, ...]:
 
 def _shard(place: Place, mysql: MySQL, name: str) -> Shard:
     source, first, second, scratch = (
-        _server(place, mysql, f"{name}-{role}", port) for role, port in zip(_ROLES, free_ports(4), strict=True)
+        _server(place, mysql, f"{name}-{role}", address)
+        for role, address in zip(_ROLES, free_addresses(4), strict=True)
     )
     return Shard(name=name, source=source, replicas=(first, second), scratch=scratch)
 
 
-def _server(place: Place, mysql: MySQL, name: str, port: int) -> Server:
+def _server(place: Place, mysql: MySQL, name: str, address: str) -> Server:
     home: Path = place.servers / name
     return Server(
-        name=name, port=port, datadir=home / "data", socket=place.socket(name), options_file=home / "my.cnf",
-        workdir=home / "work", mysqld=mysql.mysqld, mysqlbinlog=mysql.mysqlbinlog,
+        name=name, host=address, port=PORT, datadir=home / "data", socket=place.socket(name),
+        options_file=home / "my.cnf", workdir=home / "work", mysqld=mysql.mysqld, mysqlbinlog=mysql.mysqlbinlog,
         control=ProcessControl(kind="process"),
     )  # fmt: skip

@@ -8,7 +8,6 @@ from relight.fleet import Server
 from relight.lab.mysql import MySQL
 
 _OPTIONS = {
-    "bind-address": "127.0.0.1",
     "mysqlx": "OFF",
     "skip-name-resolve": "ON",
     "secure-file-priv": "",
@@ -48,6 +47,7 @@ def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[s
     """Write the server's my.cnf. ``extra`` options win over the lab's."""
     own = {
         "server-id": str(server_id),
+        "bind-address": server.host,
         "port": str(server.port),
         "datadir": str(server.datadir),
         "socket": str(server.socket),
@@ -55,7 +55,7 @@ def write_options(server: Server, mysql: MySQL, *, server_id: int, extra: dict[s
         "log-error": str(server.datadir.parent / "error.log"),
         # A server that starts removes the temporary tables that it finds there: each needs a folder of its own.
         "tmpdir": str(_made(server.options_file.parent / "tmp")),
-        "report-host": "127.0.0.1",
+        "report-host": server.host,
         "report-port": str(server.port),
     }
     merged = {**_OPTIONS, **mysql.options, **own, **(extra or {})}

@@ -34,13 +34,13 @@ def free_ports(count: int, *, companion: int = 0) -> list[int]:
     raise LabError("no free ports", why=f"only {len(found)} of {count} between {_FIRST} and {_LAST}")
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the port on the loopback address."""
+def is_free(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on the port of that address."""
     with socket.socket() as probe:
         # Without this, connections of an earlier server that linger in TIME_WAIT look like a listener.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return False
         return True

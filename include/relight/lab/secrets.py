@@ -46,7 +46,7 @@ def login(place: Place, purpose: str) -> Login:
     known = read(place)
     user = known.get(f"RELIGHT_{purpose.upper()}_USER")
     password = known.get(f"RELIGHT_{purpose.upper()}_PASSWORD")
-    if user is None or password is None:
+    if not user or not password:
         raise LabError("the lab has no accounts yet", on=str(place.credentials_file), hint="run: relight lab up")
     return Login(user, password)
 

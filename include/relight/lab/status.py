@@ -26,7 +26,8 @@ class ServerStatus:
 
     name: str
     role: Literal["source", "replica", "scratch"]
-    port: int
+    address: str
+    """Host and port."""
     condition: Condition
     pid: int | None = None
     transactions: int | None = None
@@ -71,20 +72,20 @@ def _role(server: Server, source: Server, scratch: Server | None) -> Literal["so
 def _server(
     server: Server, role: Literal["source", "replica", "scratch"], admin: Login, history: GtidSet | None
 ) -> tuple[ServerStatus, GtidSet | None]:
-    pid = mysqld.running_pid(server)
+    pid, address = mysqld.running_pid(server), f"{server.host}:{server.port}"
     if pid is None:
-        return ServerStatus(server.name, role, server.port, "down" if has_data(server) else "no data"), None
+        return ServerStatus(server.name, role, address, "down" if has_data(server) else "no data"), None
     try:
         with connect(server, admin, timeout=3) as session:
             executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
             status = ServerStatus(
-                server.name, role, server.port, _condition(session), pid, executed.count(),
+                server.name, role, address, _condition(session), pid, executed.count(),
                 (history - executed).count() if role == "replica" and history is not None else None,
                 _replication(session),
             )  # fmt: skip
             return status, executed
     except ServerUnreachable:
-        return ServerStatus(server.name, role, server.port, "starting", pid), None
+        return ServerStatus(server.name, role, address, "starting", pid), None
 
 
 def _condition(session: Session) -> Condition:

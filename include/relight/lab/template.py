@@ -15,6 +15,7 @@ from pathlib import Path
 
 from relight.credentials import Login
 from relight.fleet import ProcessControl, Server
+from relight.lab.addresses import PORT, free_addresses
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options
 from relight.lab.place import Place
@@ -86,9 +87,9 @@ def _make(folder: Path, mysql: MySQL, logins: Logins) -> None:
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     server = Server(
-        name="template", port=1, datadir=data, socket=Place(folder).socket("template"),
-        options_file=folder / "my.cnf", workdir=folder / "work", mysqld=mysql.mysqld,
-        mysqlbinlog=mysql.mysqlbinlog, control=ProcessControl(kind="process"),
+        name="template", host=free_addresses(1)[0], port=PORT, datadir=data,
+        socket=Place(folder).socket("template"), options_file=folder / "my.cnf", workdir=folder / "work",
+        mysqld=mysql.mysqld, mysqlbinlog=mysql.mysqlbinlog, control=ProcessControl(kind="process"),
     )  # fmt: skip
     write_options(server, mysql, server_id=1, extra={"innodb-redo-log-capacity": "8M"})
     command.run(

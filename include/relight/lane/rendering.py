@@ -40,8 +40,9 @@ def rendered(mysqlbinlog: Path, format_description: bytes, events: Sequence[byte
         # Row events never come this way, so nothing is lost by not printing them as BINLOG; what
         # is gained is that the format description is not printed as BINLOG either, which would leave
         # the session's GTID undetermined (error 1782 on the next statement).
+        # Nor are options files read: a database that ~/.my.cnf names would leave out what concerns all others.
         text = command.run(
-            [mysqlbinlog, "--skip-gtids", "--base64-output=decode-rows", f"--local-load={folder}", log]
+            [mysqlbinlog, "--no-defaults", "--skip-gtids", "--base64-output=decode-rows", f"--local-load={folder}", log]
         )  # fmt: skip
         queries = [read_query(Event(0, f.QUERY, 0, 0, event)).text for event in events if event[4] == f.QUERY]
         text, taken_out = _without(text, queries)

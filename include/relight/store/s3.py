@@ -63,6 +63,8 @@ def open_store(settings: StoreSettings, login: Login) -> S3Store:
         # Old and small S3 servers do not know the newer checksum headers. Each body's SHA-256 is part of
         # the signature instead, which every server checks, so what is damaged on its way up is refused.
         request_checksum_calculation="when_required", response_checksum_validation="when_required",
+        # The store is where the fleet file says, on every machine: not where a variable or ~/.aws of one points to.
+        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # the stubs do not know it yet
         s3={"payload_signing_enabled": True, "addressing_style": "path" if settings.endpoint else "auto"},
     )  # fmt: skip
     try:
