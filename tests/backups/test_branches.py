@@ -97,6 +97,15 @@ def test_without_a_record_and_without_a_log_nobody_knows_where_it_began() -> Non
     assert branch_of(shipped).within == gtids("a1-14 b1-3")
 
 
+def test_nothing_is_planned_while_nobody_can_tell_which_timelines_there_are() -> None:
+    what = catalog(
+        snapshot(5, "a1-5"), *OLD, undecided="a claim cannot be read (s/fence/000001.claim.json): it is empty"
+    )
+    for text in ("latest", "a12", "20"):
+        with pytest.raises(PlanError, match="not known which timeline the shard follows"):
+            plan(what, text)
+
+
 def test_what_each_timeline_gave_up_is_told() -> None:
     what = catalog(snapshot(5, "a1-5"), snapshot(18, "a1-18"), *OLD, timelines=(UNDONE,))
     before, after = summaries(what)

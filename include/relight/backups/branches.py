@@ -68,6 +68,7 @@ def branch_of(catalog: Catalog, number: int | None = None) -> Branch:
     :raises TargetError: the shard has no such timeline. PlanError: two servers wrote histories in it that exclude
         each other; or nobody knows where it began.
     """
+    refuse_undecided(catalog)
     wanted = present_number(catalog) if number is None else number
     if not catalog.timelines and wanted == ORIGIN:
         return Branch(ORIGIN, newest_history(catalog.segments), catalog.segments)
@@ -91,6 +92,15 @@ def branch_of(catalog: Catalog, number: int | None = None) -> Branch:
         )  # fmt: skip
     start = began_with if began_with is not None else GtidSet()
     return Branch(wanted, start | (newest or GtidSet()), mine, start, timeline.began_at)
+
+
+def refuse_undecided(catalog: Catalog) -> None:
+    """:raises PlanError: it cannot be told which timelines the shard has."""
+    if catalog.undecided:
+        raise PlanError(
+            "it is not known which timeline the shard follows", on=catalog.shard, why=catalog.undecided,
+            hint="restore that object from a copy: without it a restore might bring back what was given up",
+        )  # fmt: skip
 
 
 def is_of(branch: Branch, held: GtidSet, catalog: Catalog) -> bool:

@@ -52,12 +52,14 @@ class Catalog(Value):
     unreadable: tuple[Unreadable, ...] = ()
     timelines: tuple[Timeline, ...] = ()
     """Those that were begun by restores, oldest first."""
+    undecided: str = ""
+    """Why it cannot be told which of them there are; empty where it can. Nothing may be planned then."""
 
 
 def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
     """Read every manifest of the shard, ``parallel`` at a time.
 
-    A damaged or missing object is noted, not raised: it matters only if a plan needs it. Timelines always matter.
+    A damaged or missing object is noted, not raised: it matters only if a plan needs it.
     """
     listed = [*store.list(layout.snapshots(shard)), *store.list(layout.segments(shard))]
     sizes = {entry.key: entry.size for entry in listed if entry.size}  # an empty object was never finished
@@ -77,12 +79,21 @@ def load_catalog(store: Store, shard: str, *, parallel: int = 8) -> Catalog:
     found = in_parallel(load, keys, parallel)
     snapshots = [entry for entry in found if isinstance(entry, CatalogSnapshot)]
     segments = [entry for entry in found if isinstance(entry, SegmentManifest)]
+    timelines, undecided = _timelines(store, shard)
     return Catalog(
         shard=shard, snapshots=_sorted(snapshots, lambda s: (s.reference.taken_at, s.reference.id)),
         segments=_sorted(segments, lambda s: (s.server_uuid, s.previous_gtids.count(), s.file)),
         missing=tuple(s.key for s in segments if sizes.get(s.key) != s.stored_bytes),
-        unreadable=_sorted(unreadable, lambda entry: entry.key), timelines=load_timelines(store, shard),
+        unreadable=_sorted(unreadable, lambda entry: entry.key), timelines=timelines,
+        undecided=undecided,
     )  # fmt: skip
+
+
+def _timelines(store: Store, shard: str) -> tuple[tuple[Timeline, ...], str]:
+    try:
+        return load_timelines(store, shard), ""
+    except ObjectCorrupt as error:
+        return (), str(error)
 
 
 def archived_in(catalog: Catalog) -> GtidSet:

@@ -110,6 +110,8 @@ def _show_catalog(found: Catalog, led: tuple[Reach, ...]) -> None:
                 f"last reachable point: {at(reach.reaches)}",
                 soft_wrap=True,
             )
+    if found.undecided:
+        show(f"it is not known which timeline the shard follows: {found.undecided}", soft_wrap=True)
     if not found.snapshots:
         show(f"no full backup yet: relight backup full {found.shard}")
 

@@ -19,7 +19,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from relight.backups.branches import Branch, branch_of, is_of, only_adds_strangers, present_number, timeline_of
+from relight.backups.branches import (
+    Branch,
+    branch_of,
+    is_of,
+    only_adds_strangers,
+    present_number,
+    refuse_undecided,
+    timeline_of,
+)
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import history
 from relight.backups.collisions import refuse_older_than_what_it_holds, refuse_overlaps
@@ -50,6 +58,7 @@ def make_plan(
             "the target lies in the future", on=str(target), why=f"it is {text_of(now)} now", hint="use latest"
         )
     skip = skip or GtidSet()
+    refuse_undecided(catalog)
     intact = _without(skip, _intact_snapshots(catalog))
     branch = _followed(catalog, target, timeline)
     logs = _on(catalog, branch)
