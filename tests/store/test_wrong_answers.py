@@ -175,17 +175,19 @@ def test_an_upload_that_always_fails_inside_an_answer_of_success_is_no_success(s
     assert list(store.list("")) == []
 
 
-def test_a_line_that_is_cut_every_300_kib_still_carries_an_object(store: S3Store, through: Way) -> None:
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_line_that_is_cut_every_300_kib_still_carries_an_object(store: S3Store, through: Way, reset: bool) -> None:
     store.put("big", BIG)
     cuts = []
 
     def cut(_request: Request, ask: Callable[[], Answer]) -> Answer:
         cuts.append(1)
-        return replace(ask(), hang_up_after=300 * 2**10)
+        return replace(ask(), hang_up_after=300 * 2**10, reset=reset)
 
     with through(is_get, cut, ALWAYS) as meddled:
         assert b"".join(meddled.stream("big", size=len(BIG), sha256=sha256(BIG))) == BIG
-    assert len(cuts) == len(BIG) // (300 * 2**10) + 1
+    least = len(BIG) // (300 * 2**10) + 1
+    assert least <= len(cuts) <= 2 * least  # of what was sent just before a reset, some never arrives
 
 
 def test_a_line_that_carries_nothing_is_given_up(store: S3Store, through: Way) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -56,6 +57,8 @@ class Answer:
     headers: dict[str, str]
     body: bytes = b""
     hang_up_after: int | None = None
+    reset: bool = False
+    """Hang up as a broken line does, and not as somebody who has said all."""
 
     def without(self, *names: str) -> Answer:
         """The same, without some headers."""
@@ -77,6 +80,16 @@ def error(status: int, code: str) -> Answer:
     """An S3 error."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>as told</Message></Error>".encode()
     return Answer(status, {"Content-Type": "application/xml", "Content-Length": str(len(body))}, body)
+
+
+def _hang_up(connection: socket.socket, *, reset: bool) -> None:
+    with contextlib.suppress(OSError):
+        if reset:
+            threading.Event().wait(0.1)  # until what was sent has been read: a reset drops the rest
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
@@ -116,8 +129,7 @@ def meddling(endpoint: str, meddle: Meddle) -> Iterator[str]:
             self.wfile.flush()
             if answer.hang_up_after is not None and answer.hang_up_after < len(answer.body):
                 self.close_connection = True
-                with contextlib.suppress(OSError):
-                    self.connection.shutdown(socket.SHUT_RDWR)
+                _hang_up(self.connection, reset=answer.reset)
             if "content-length" not in {name.lower() for name in answer.headers}:
                 self.close_connection = True
 
