@@ -5,7 +5,12 @@ The directory gets its real name last, when every part was verified.
 
 from __future__ import annotations
 
-from relight.backups.manifest import Value
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from relight.backups.manifest import SnapshotManifest, Value
 from relight.errors import ServerError
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
@@ -42,17 +47,9 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
-    aside = ""
-    if not built_by(server.datadir, run.run_id):
-        refuse_if_alive(server, "be rebuilt")
-        refuse_if_too_small(server, manifest.data_bytes)
-        incoming = server.workdir / "incoming" / run.run_id
-        unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
-        mysqld.write_closed_settings(incoming, loading=True)
-        write_mark(incoming, run.run_id, "restored")
-        mysqld.give_to_server_account(server, incoming)
-        # The guard is asked once more: unpacking took its time.
-        aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
+    incoming = server.workdir / "incoming" / run.run_id
+    with _alone(incoming):
+        aside = "" if built_by(server.datadir, run.run_id) else _build(site, run, manifest, incoming)
     with mysqld.start(server, site.admin) as session:
         prepare_for_replay(session, manifest.gtids)
     site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
@@ -60,6 +57,29 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
         server=server.name, snapshot=manifest.id, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
         gtids=str(manifest.gtids), set_aside=aside,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _alone(incoming: Path) -> Iterator[None]:
+    """One try at a time: one that Airflow has given up may still be at it for a moment, and would go on writing into
+    files that the next one has put in place, below a running server."""
+    incoming.parent.mkdir(parents=True, exist_ok=True)
+    with incoming.with_name(f"{incoming.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel when this process ends, however it ends
+        yield
+
+
+def _build(site: Site, run: Run, manifest: SnapshotManifest, incoming: Path) -> str:
+    """Unpack and put in place; gives where the directory lies that was there before, empty when there was none."""
+    server = run.server(site.fleet)
+    refuse_if_alive(server, "be rebuilt")
+    refuse_if_too_small(server, manifest.data_bytes)
+    unpack(site.store, manifest, incoming, site.progress, parallel=site.fleet.store.parallel)
+    mysqld.write_closed_settings(incoming, loading=True)
+    write_mark(incoming, run.run_id, "restored")
+    mysqld.give_to_server_account(server, incoming)
+    # The guard is asked once more: unpacking took its time.
+    return put_in_place(clear(server, "have its data directory replaced"), incoming)
 
 
 def prepare_for_replay(session: Session, gtids: GtidSet) -> None:
