@@ -367,6 +367,18 @@ def test_a_rebuilt_server_that_dies_during_replay_goes_on_from_its_last_commit(s
         assert checksums(session) == lost.sums
 
 
+def test_two_tries_at_once_build_one_server(servers: Servers, lost: Lost) -> None:
+    """Airflow starts a task again that it has not heard of, and the first one may still be at it."""
+    run = lost.run()
+    plan_run(lost.site, run)
+    with ThreadPoolExecutor() as pool:
+        tries = list(pool.map(lambda _: restore_snapshot(lost.site, run), range(3)))
+    assert sum(bool(one.set_aside) for one in tries) == 1
+    assert recover(lost.site, run).outcome == "done"
+    with servers.connect(lost.source) as session:
+        assert checksums(session) == lost.sums
+
+
 def test_run_again_after_it_is_done_nothing_changes(servers: Servers, lost: Lost) -> None:
     recover(lost.site, lost.run())
     with servers.connect(lost.source) as session:

@@ -5,15 +5,20 @@ The directory gets its real name last, when every part was verified.
 
 from __future__ import annotations
 
-from relight.backups.manifest import SystemZone, Value
+import contextlib
+import fcntl
+from collections.abc import Iterator
+
+from relight.backups.manifest import SnapshotManifest, SystemZone, Value
 from relight.durable import write_out_below
 from relight.errors import ServerError
+from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard.clearance import clear, put_in_place
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.lane import lane_progress
 from relight.outdated import refuse_what_is_over
-from relight.planning.plan import load_plan, load_snapshot_manifest
+from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
 from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import start_closed, write_settings
@@ -48,21 +53,9 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
     manifest = load_snapshot_manifest(site.store, plan.snapshot)
-    aside = ""
-    if not still_built_by(server.datadir, run.run_id, site.progress.say):
-        refuse_if_alive(server, "be rebuilt")
-        refuse_if_too_small(server, manifest.data_bytes)
-        incoming = unpack(
-            site.store, manifest, server.workdir, ("incoming", run.run_id), site.progress,
-            parallel=site.fleet.store.parallel,
-        )  # fmt: skip
-        write_settings(server, incoming, loading=True)
-        write_zone(incoming, zone_of(plan))
-        write_mark(incoming, run.run_id, "restored")
-        mysqld.give_to_server_account(server, incoming)
-        write_out_below(incoming)  # what gets its name is believed
-        # The guard is asked once more: unpacking took its time.
-        aside = put_in_place(clear(server, "have its data directory replaced"), incoming)
+    with _alone(server):
+        mine = still_built_by(server.datadir, run.run_id, site.progress.say)
+        aside = "" if mine else _build(site, run, plan, manifest)
     with start_closed(server, site.admin) as session:
         prepare_for_replay(session, manifest.gtids)
         _look_at_zone(site, session, zone_of(plan))
@@ -83,6 +76,34 @@ def _look_at_zone(site: Site, session: Session, zone: SystemZone | None) -> None
             f"the system time zone of {session.server.name} is not the lost source's ({zone.name or 'unnamed'}): "
             f"{instead}; set TZ where the server is started, or the machine's time zone"
         )
+
+
+@contextlib.contextmanager
+def _alone(server: Server) -> Iterator[None]:
+    """One try at a time: one that Airflow has given up may still be at it for a moment, and would go on writing into
+    files that the next one has put in place, below a running server."""
+    server.workdir.mkdir(parents=True, exist_ok=True)
+    with (server.workdir / f"{server.name}.restore").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel when this process ends, however it ends
+        yield
+
+
+def _build(site: Site, run: Run, plan: Plan, manifest: SnapshotManifest) -> str:
+    """Unpack and put in place; gives where the directory lies that was there before, empty when there was none."""
+    server = run.server(site.fleet)
+    refuse_if_alive(server, "be rebuilt")
+    refuse_if_too_small(server, manifest.data_bytes)
+    incoming = unpack(
+        site.store, manifest, server.workdir, ("incoming", run.run_id), site.progress,
+        parallel=site.fleet.store.parallel,
+    )  # fmt: skip
+    write_settings(server, incoming, loading=True)
+    write_zone(incoming, zone_of(plan))
+    write_mark(incoming, run.run_id, "restored")
+    mysqld.give_to_server_account(server, incoming)
+    write_out_below(incoming)  # what gets its name is believed
+    # The guard is asked once more: unpacking took its time.
+    return put_in_place(clear(server, "have its data directory replaced"), incoming)
 
 
 def prepare_for_replay(session: Session, gtids: GtidSet) -> None:
