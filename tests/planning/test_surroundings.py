@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from relight.backups.manifest import SegmentManifest, Surroundings, SystemZone
 from relight.gtid import GtidSet
@@ -75,3 +76,18 @@ def test_what_is_known_of_the_last_segment(made: Plan, zone: str, certain: bool)
 def test_a_rebuilt_server_gets_the_zone_that_was_told_last(made: Plan, zone: str) -> None:
     found = zone_of(made)
     assert (found.name if found else "") == zone
+
+
+@pytest.mark.parametrize("name", [
+    ":/etc/passwd", "/etc/passwd", "../etc/passwd", "Europe/../../x", "x' OR 1=1", "Europe/Berlin\n", "a;b", "<+0100>-01", "x" * 65,
+])  # fmt: skip
+def test_a_zone_s_name_names_no_file_and_ends_no_string(name: str) -> None:
+    with pytest.raises(ValidationError):
+        SystemZone(name=name, digest="")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "UTC", "Europe/Berlin", "Etc/GMT+1", "America/Argentina/Buenos_Aires", "<+0530>-05:30:00"]
+)
+def test_real_names_of_zones_are_taken(name: str) -> None:
+    assert SystemZone(name=name, digest="").name == name

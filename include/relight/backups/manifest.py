@@ -107,10 +107,16 @@ class Definition(Value):
         return f"{self.database}.{self.name}" if self.database and self.kind != "database" else self.name
 
 
+ZoneName = Annotated[
+    str, Field(pattern=r"^(|[A-Za-z][A-Za-z0-9_+/-]{0,63}|<[+-][0-9]{4}>[+-][0-9]{2}:[0-9]{2}:[0-9]{2})$")
+]
+"""A name of the time zone database, or POSIX's way to write an offset: nothing that names a file, or ends a string."""
+
+
 class SystemZone(Value):
     """What a server's time zone ``SYSTEM`` means: it comes from the machine, or from ``TZ`` of the process."""
 
-    name: str = ""
+    name: ZoneName = ""
     """What ``TZ`` must be to have it; empty where nothing is known that would."""
     offset: int | None = None
     """Seconds east of UTC, where that has never changed since 1970."""
