@@ -28,13 +28,13 @@ def plan(snapshot: Surroundings | None, *segments: tuple[str, Surroundings | Non
             segment=SegmentManifest(
                 key=str(number), shard="s", server_uuid=server, file=f"binlog.{number}", previous_gtids=GtidSet(),
                 gtids=GtidSet(), first_commit=None, last_commit=None, transactions=0, log_bytes=0, stored_bytes=0,
-                sha256="", log_sha256="", shipped_at=NOW, surroundings=surroundings,
+                sha256="0" * 64, log_sha256="0" * 64, shipped_at=NOW, surroundings=surroundings,
             ),
         )
         for number, (server, surroundings) in enumerate(segments)
     )  # fmt: skip
     reference = SnapshotReference(
-        id="x", manifest_key="x", manifest_sha256="", server_uuid=OTHER, mysql_version="9.7.4", taken_at=NOW,
+        id="x", manifest_key="x", manifest_sha256="0" * 64, server_uuid=OTHER, mysql_version="9.7.4", taken_at=NOW,
         gtids=GtidSet(), data_bytes=0, stored_bytes=0, surroundings=snapshot,
     )  # fmt: skip
     return Plan(
