@@ -98,6 +98,8 @@ def test_a_server_that_is_stopped_by_a_signal_is_seen(servers: Servers) -> None:
 
 def test_a_server_whose_directory_was_removed_under_it_is_seen(servers: Servers) -> None:
     server = servers.make("rootless")
+    while not (server.datadir / "#innodb_temp" / "temp_10.ibt").exists():
+        time.sleep(0.05)  # it makes them as it starts, and ends itself where it cannot
     server.socket.unlink()
     remove_under(server)
     assert "open below" in told(look(server.datadir), "process")
