@@ -13,7 +13,7 @@ from relight.binlog.compose import alone
 from relight.binlog.reader import Event
 from relight.binlog.transactions import query_text
 from relight.credentials import Login
-from relight.errors import StatementFailed
+from relight.errors import RelightError, StatementFailed
 from relight.fleet import Server
 from relight.lane.computing import Computing
 from relight.lane.rendering import rendered
@@ -60,14 +60,22 @@ class Statements:
     def session(self) -> Session:
         """The session, opened if need be."""
         if self._session is None:
-            self._session = rows_session(
-                self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description,
-                holder=self._control.thread_id, local_files=True,
-            )  # fmt: skip
-            for name, _ in self._session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
-                self._session.run(f"SET SESSION {name} = OFF")
-            self._put_on(self._session)
+            self._session = self._opened()
         return self._session
+
+    def _opened(self) -> Session:
+        session = rows_session(
+            self._server, self._login, self._lane, MOST_CONNECTIONS, self.format_description,
+            holder=self._control.thread_id, local_files=True,
+        )  # fmt: skip
+        try:
+            for name, _ in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
+                session.run(f"SET SESSION {name} = OFF")
+            self._put_on(session)
+        except RelightError:
+            session.close()  # and with it the lock
+            raise
+        return session
 
     def compute_as(self, surroundings: Surroundings | None) -> None:
         """What follows was logged by a server with these surroundings."""

@@ -172,15 +172,23 @@ class Writers:
             number = self._free.pop()
         try:
             if number not in self._sessions:
-                self._sessions[number] = rows_session(
-                    self._server, self._login, self._lane, number, self._format_description, holder=self._holder
-                )
-                put_on(self._sessions[number], *self._surroundings)
+                self._sessions[number] = self._opened(number)
         except RelightError:
             with self._lock:
                 self._free.append(number)
             raise
         return number, self._sessions[number]
+
+    def _opened(self, number: int) -> Session:
+        session = rows_session(
+            self._server, self._login, self._lane, number, self._format_description, holder=self._holder
+        )  # fmt: skip
+        try:
+            put_on(session, *self._surroundings)
+        except RelightError:
+            session.close()
+            raise
+        return session
 
     def give_back(self, number: int, *, broken: bool) -> None:
         """The connection is free again; a broken one is ended, which rolls back what it had begun."""
