@@ -10,6 +10,7 @@ from relight.backups.branches import branch_of, summaries
 from relight.backups.catalog import Catalog
 from relight.backups.collisions import refuse_restarted
 from relight.backups.manifest import SegmentManifest
+from relight.cli.branches import show_branches
 from relight.errors import HistoryConflict, PlanError, TargetError
 from relight.fencing.timelines import Timeline
 from relight.gtid import GtidSet
@@ -20,7 +21,7 @@ from tests.planning.test_resolve import NOW, catalog, plan, short, snapshot
 
 
 def timeline(number: int, server: str, began_with: str | None, *, at: float = 60, parent: int = 0) -> Timeline:
-    uuid = {"a": A, "b": B}[server]
+    uuid = {"a": A, "b": B}.get(server, f"{server * 8}-0000-0000-0000-000000000000")
     return Timeline(
         number=number, parent=parent, server_uuid=uuid, birth=f"{uuid}:1",
         began_with=None if began_with is None else gtids(began_with), began_at=NOON + timedelta(minutes=at),
@@ -172,3 +173,25 @@ def test_a_copy_with_transactions_of_its_own_replica_is_used_and_said() -> None:
     made = plan(catalog(errant, *OLD), "latest")
     assert made.snapshot.id == "m5"
     assert any(f"{c}:1" in note for note in made.notes)
+
+
+def test_timelines_are_drawn_as_branches_with_what_each_gave_up(capsys: pytest.CaptureFixture[str]) -> None:
+    again = timeline(2, "c", "a1-14 b1-2", at=90, parent=1)
+    other = timeline(3, "d", "a1-20", at=95)
+    what = catalog(
+        snapshot(5, "a1-5"), *OLD, segment("b", 1, "a1-14", "b1-3", 70, 80), timelines=(UNDONE, again, other)
+    )
+    show_branches("s", summaries(what))
+    drawn = [
+        line.replace("│", " ").replace("├──", " ").replace("└──", " ") for line in capsys.readouterr().out.splitlines()
+    ]
+    places = {
+        line.split(":")[0].strip(): len(line) - len(line.lstrip())
+        for line in drawn
+        if "timeline " in line and "gave" not in line
+    }
+    assert places["timeline 0"] < places["timeline 1"] < places["timeline 2"]
+    assert places["timeline 3, the present one"] == places["timeline 1"]
+    text = " ".join(" ".join(drawn).split())
+    assert f"gave up 6 transactions of timeline 0: {A}:15-20" in text
+    assert f"gave up 1 transactions of timeline 1: {B}:3" in text
