@@ -152,9 +152,9 @@ def sources(function: ast.FunctionDef, call: ast.Call) -> set[str]:
 
 def test_the_settings_of_a_closed_server_are_written_only_where_the_run_itself_has_built_the_directory() -> None:
     calls = {
-        (file.name, ast.unparse(node.args[0])) for file in LIBRARY.rglob("*.py")
+        (file.name, ast.unparse(node.args[1])) for file in LIBRARY.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("write_closed_settings")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "write_settings"
     }  # fmt: skip
     assert calls == {
         ("restore.py", "incoming"), ("replicas.py", "incoming"),

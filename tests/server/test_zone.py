@@ -29,7 +29,7 @@ def all_servers(watched: Path, mysql: MySQL, template: Template) -> Iterator[tup
     for servers in make_servers(watched, mysql, template):
         made = {zone: servers.make(f"in-{number}", start=False) for number, zone in enumerate(ZONES)}
         for zone, server in made.items():
-            write_zone(server.datadir, SystemZone(name=zone, digest=""))
+            write_zone(server.datadir, SystemZone.model_construct(name=zone, digest=""))
             mysqld.start(server, servers.admin).close()
         yield servers, made
 

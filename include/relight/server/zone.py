@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from relight.backups.manifest import SystemZone
+from relight.durable import write_whole
 from relight.errors import StatementFailed
 from relight.server.session import Session
 
@@ -64,19 +65,16 @@ def same_zone(session: Session, zone: SystemZone) -> str | None:
 
 def write_zone(datadir: Path, zone: SystemZone | None) -> None:
     """Have the server of a directory that Relight is building started with this zone from now on."""
-    path = datadir / _FILE
-    if zone is not None and zone.name:
-        path.write_text(zone.name, encoding="ascii")
-    else:
-        path.unlink(missing_ok=True)
+    write_whole(datadir / _FILE, zone.name if zone is not None else "")
 
 
 def zone_environment(datadir: Path) -> dict[str, str]:
     """What the environment of the server of a directory must hold; nothing where Relight has not built it."""
     try:
-        return {"TZ": (datadir / _FILE).read_text(encoding="ascii")}
+        name = (datadir / _FILE).read_text(encoding="ascii")
     except FileNotFoundError:
         return {}
+    return {"TZ": name} if name else {}
 
 
 def environment_of(zone: SystemZone | None) -> dict[str, str]:
