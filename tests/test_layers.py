@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate", "store"},
     "promotion": {"errors", "fleet", "site", "server", "fencing"},
-    "outdated": {"errors", "gtid", "site", "backups", "planning", "fencing", "server"},
+    "outdated": {"errors", "gtid", "site", "backups", "planning", "fencing", "server", "store"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"backups", "errors", "reading", "site", "store"},
     "reporting": {"backups", "errors", "fleet", "forecast", "overview", "planning", "reading", "rehearsal",

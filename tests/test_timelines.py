@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from relight.backups.catalog import load_catalog
 from relight.errors import ClaimRefused, HistoryConflict, PlanOutdated, PromotionRefused, TargetError
 from relight.fencing.timelines import load_timelines
 from relight.fleet import Server
+from relight.outdated import refuse_what_is_over
 from relight.planning.target import Target
 from relight.recover import recover
 from relight.server import mysqld
@@ -48,6 +50,12 @@ class Shard:
     def uuid(self) -> str:
         with self.servers.connect(self.source) as session:
             return str(session.value("SELECT @@server_uuid"))
+
+    def process(self) -> int:
+        """Of its server."""
+        pid = mysqld.running_pid(self.source)
+        assert pid is not None
+        return pid
 
     def rows(self) -> list[int]:
         with self.servers.connect(self.source) as session:
@@ -242,8 +250,10 @@ def test_the_id_of_a_run_that_is_over_rebuilds_nothing(shard: Shard) -> None:
     shard.restore("first")
     shard.write("INSERT INTO shop.t VALUES (4)")
     shard.ship()
-    assert recover(shard.site, shard.run("first")).outcome == "done", "while its server is there, it only ends again"
-    assert shard.rows() == [1, 2, 3, 4]
+    process = shard.process()
+    # While its server is there, every step ends again, and none of them touches it.
+    assert recover(shard.site, shard.run("first")).outcome == "done"
+    assert (shard.rows(), shard.process()) == ([1, 2, 3, 4], process)
     shard.lose()
     before = sorted(path.name for path in shard.source.datadir.parent.iterdir())
     for step in (salvage, plan_run, inspect_target, restore_snapshot):  # whichever task is cleared
@@ -268,6 +278,25 @@ def test_a_plan_that_leaves_out_what_was_backed_up_since_is_not_carried_out(shar
             step(shard.site, shard.run("early"))
     shard.restore("now")
     assert shard.rows() == [1, 2, 3, 4]
+
+
+def test_a_plan_that_is_the_newest_is_not_compared_by_reading_every_manifest_again(shard: Shard) -> None:
+    shard.write("INSERT INTO shop.t VALUES (3)")
+    shard.ship()
+    plan_run(shard.site, shard.run("fresh"))
+    shard.lose()
+    asked: list[str] = []
+
+    class Counting:
+        def get(self, key: str, **more: object) -> bytes:
+            asked.append(key)
+            return shard.site.store.get(key, **more)  # type: ignore[arg-type]
+
+        def list(self, prefix: str) -> object:
+            return shard.site.store.list(prefix)
+
+    refuse_what_is_over(dataclasses.replace(shard.site, store=Counting()), shard.run("fresh"))  # type: ignore[arg-type]
+    assert asked == [shard.run("fresh").plan_key]
 
 
 def test_a_plan_from_before_the_shard_began_another_timeline_is_not_carried_out(shard: Shard) -> None:

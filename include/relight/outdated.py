@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from relight.backups.branches import present_number
+from relight.backups.branches import present_number, refuse_undecided
 from relight.backups.catalog import Catalog, load_catalog
+from relight.backups.collisions import CLOCKS
 from relight.errors import ClaimRefused, PlanError, PlanOutdated
 from relight.fencing.epochs import load_epochs
 from relight.gtid import GtidSet
@@ -18,6 +19,7 @@ from relight.planning.plan import Plan, load_plan
 from relight.planning.resolve import make_plan
 from relight.server.rebuilt import is_beyond_proof, still_built_by
 from relight.site import Run, Site
+from relight.store import layout
 
 
 def refuse_if_over(site: Site, run: Run) -> None:
@@ -40,9 +42,10 @@ def refuse_outdated(site: Site, run: Run, plan: Plan) -> None:
 
     :raises PlanOutdated: the shard has begun another timeline since, or the newest backups lead further.
     """
-    if run.mode != "promote" or (_is_there(site, run) and is_beyond_proof(run.server(site.fleet).datadir, run.run_id)):
+    if run.mode != "promote" or _nothing_came(site, run, plan) or _is_being_promoted(site, run):
         return
     catalog = load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel)
+    refuse_undecided(catalog)
     present = present_number(catalog)
     if run.timeline is None and plan.timeline != present:
         began = next(one for one in catalog.timelines if one.number == present)
@@ -53,6 +56,17 @@ def refuse_outdated(site: Site, run: Run, plan: Plan) -> None:
         raise _outdated(
             run, plan, f"{left_out.count()} transactions that are in the store would be left out: {left_out}"
         )
+
+
+def _nothing_came(site: Site, run: Run, plan: Plan) -> bool:
+    """Whether nothing was stored of the shard about the time of the plan or since, but what the plan has. That takes no
+    more than listings; reading every manifest again at every step would not be cheap."""
+    known = {plan.snapshot.manifest_key, *(layout.segment_manifest(one.segment.key) for one in plan.segments)}
+    prefixes = (layout.snapshots(run.shard), layout.segments(run.shard), f"{run.shard}/fence/")
+    return not any(
+        entry.modified > plan.made_at - CLOCKS and entry.key.endswith(".json") and entry.key not in known
+        for prefix in prefixes for entry in site.store.list(prefix)
+    )  # fmt: skip
 
 
 def refuse_what_is_over(site: Site, run: Run) -> None:
@@ -68,6 +82,10 @@ def refuse_what_is_over(site: Site, run: Run) -> None:
 def _is_there(site: Site, run: Run) -> bool:
     """Whether this run has built the directory that is there, for certain."""
     return still_built_by(run.server(site.fleet).datadir, run.run_id, site.progress.say)
+
+
+def _is_being_promoted(site: Site, run: Run) -> bool:
+    return _is_there(site, run) and is_beyond_proof(run.server(site.fleet).datadir, run.run_id)
 
 
 def _newer(site: Site, run: Run, plan: Plan, catalog: Catalog) -> GtidSet:

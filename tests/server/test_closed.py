@@ -96,7 +96,10 @@ def add_option(server: Server, option: str, value: str) -> None:
 
 
 def test_a_server_that_cannot_be_asked_to_stop_is_killed(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = servers.make("stubborn")
+    server = servers.make("stubborn", start=False)
+    mysqld.write_closed_settings(server.datadir, loading=True)
+    add_option(server, "persisted-globals-load", "OFF")
+    mysqld.start(server, servers.admin).close()
 
     def no_answer(*_: object, **__: object) -> None:
         raise ServerUnreachable("no answer", on=server.name)
@@ -105,6 +108,14 @@ def test_a_server_that_cannot_be_asked_to_stop_is_killed(servers: Servers, monke
     with pytest.raises(ServerError, match="it was killed"):
         start_closed(server, servers.admin)
     assert mysqld.running_pid(server) is None
+
+
+def test_a_server_that_was_opened_on_purpose_is_never_stopped(servers: Servers) -> None:
+    server = servers.make("live")
+    with pytest.raises(ServerError, match="opened on purpose"):
+        start_closed(server, servers.admin)
+    with servers.connect(server) as session:
+        assert "offline_mode is OFF" in why_open(session)
 
 
 def test_a_server_that_was_opened_is_not_stopped_when_its_step_runs_again(servers: Servers) -> None:

@@ -48,7 +48,8 @@ def write_settings(server: Server, datadir: Path, *, loading: bool) -> None:
 def start_closed(server: Server, login: Login, *, timeout: float = 120) -> Session:
     """Start a server that nobody may use yet; one that runs already is looked at all the same.
 
-    :raises ServerError: it is open, and was stopped before anything else. Others as for :func:`mysqld.start`.
+    :raises ServerError: it is open although its data directory says closed, and was stopped before anything else; or
+        it was opened on purpose, and nothing was done to it. Others as for :func:`mysqld.start`.
     """
     session = mysqld.start(server, login, *_OPTIONS, timeout=timeout)
     try:
@@ -58,6 +59,12 @@ def start_closed(server: Server, login: Login, *, timeout: float = 120) -> Sessi
         raise
     if not why:
         return session
+    if not _says_closed(server.datadir):
+        session.close()
+        raise ServerError(
+            "the server was opened on purpose", on=server.name, why=why,
+            hint="nothing was done to it. A step that works on closed servers was run again behind its promotion",
+        )  # fmt: skip
     then = _stop_at_once(session)
     raise ServerError("the server came up open", on=server.name, why=f"{why}; {then}", hint=_HINT)
 

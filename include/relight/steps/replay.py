@@ -18,6 +18,7 @@ from relight.planning.plan import load_plan
 from relight.run_files import Lane, Lanes, load_lanes, split_folder
 from relight.server.closed import start_closed
 from relight.server.loading import tune_for_loading
+from relight.server.rebuilt import is_beyond_proof
 from relight.site import Run, Site
 from relight.splitting import split_of
 from relight.steps.stepping import step
@@ -44,6 +45,9 @@ def replay_group(site: Site, run: Run, number: int) -> ReplaySummary:
     group = lanes.groups[number]
     server = run.server(site.fleet)
     started = time.monotonic()
+    if is_beyond_proof(server.datadir, run.run_id):
+        site.progress.say(f"{run.shard} is being promoted by this run, or was: nothing of replay is left")
+        return ReplaySummary(number=number, label=group.label, in_order_again=0, bytes=group.bytes, seconds=0.0)
     # A server that died under an earlier attempt is started again; it comes up closed, at its last commit.
     with start_closed(server, site.admin) as session:
         session.run("SET SESSION sql_log_bin = 0")

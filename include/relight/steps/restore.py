@@ -22,7 +22,7 @@ from relight.planning.plan import Plan, load_plan, load_snapshot_manifest
 from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import start_closed, write_settings
-from relight.server.rebuilt import still_built_by, write_mark
+from relight.server.rebuilt import is_beyond_proof, still_built_by, write_mark
 from relight.server.session import Session
 from relight.server.zone import same_zone, write_zone
 from relight.site import Run, Site
@@ -56,10 +56,10 @@ def restore_snapshot(site: Site, run: Run) -> RestoreSummary:
     with _alone(server):
         mine = still_built_by(server.datadir, run.run_id, site.progress.say)
         aside = "" if mine else _build(site, run, plan, manifest)
-    with start_closed(server, site.admin) as session:
-        prepare_for_replay(session, manifest.gtids)
-        _look_at_zone(site, session, zone_of(plan))
-    site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
+    if is_beyond_proof(server.datadir, run.run_id):
+        site.progress.say(f"{run.shard} is being promoted by this run, or was: its server is left as it is")
+    else:
+        _start(site, plan, server, manifest)
     return RestoreSummary(
         server=server.name, snapshot=manifest.id, data_bytes=manifest.data_bytes, stored_bytes=manifest.stored_bytes,
         gtids=str(manifest.gtids), set_aside=aside,
@@ -76,6 +76,13 @@ def _look_at_zone(site: Site, session: Session, zone: SystemZone | None) -> None
             f"the system time zone of {session.server.name} is not the lost source's ({zone.name or 'unnamed'}): "
             f"{instead}; set TZ where the server is started, or the machine's time zone"
         )
+
+
+def _start(site: Site, plan: Plan, server: Server, manifest: SnapshotManifest) -> None:
+    with start_closed(server, site.admin) as session:
+        prepare_for_replay(session, manifest.gtids)
+        _look_at_zone(site, session, zone_of(plan))
+    site.progress.say(f"restored {manifest.id} to {server.name}: {manifest.data_bytes / 1e6:.0f} MB, server is closed")
 
 
 @contextlib.contextmanager
