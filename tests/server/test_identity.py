@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pymysql
 import pytest
 
 from relight.errors import ServerError, ServerUnreachable, WrongServer
-from relight.fleet import Server
+from relight.fleet import Server, SystemdControl
 from relight.server import mysqld
 from relight.server import session as sessions
 from relight.server.scratch import scratch_boot
@@ -208,3 +210,57 @@ def test_what_a_task_leaves_running_is_ended(servers: Servers) -> None:
     with pytest.raises(ServerUnreachable):
         mine.value("SELECT 1")
     mine.close()
+
+
+@pytest.fixture
+def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """A stand-in for systemctl, since no systemd runs here: it says which process the unit has, and writes down what
+    it is asked. Gives a function that sets the process, and what was asked."""
+    asked = tmp_path / "asked"
+    asked.touch()
+    program = tmp_path / "systemctl"
+    program.write_text(
+        f'#!/bin/sh\necho "$1" >> {asked}\n'
+        f'case "$1" in show) cat {tmp_path}/pid;; stop) pid=$(cat {tmp_path}/pid); [ "$pid" = 0 ] || kill -TERM "$pid";; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def of(pid: int) -> list[str]:
+        (tmp_path / "pid").write_text(f"{pid}\n")
+        return asked.read_text().split()
+
+    return of
+
+
+def under_systemd(server: Server) -> Server:
+    return server.model_copy(update={"control": SystemdControl(kind="systemd", unit="mysql@1")})
+
+
+def test_a_unit_that_runs_another_server_is_not_stopped(
+    servers: Servers, module_servers: Servers, living: Server, unit: Callable[[int], list[str]]
+) -> None:
+    pid = mysqld.running_pid(living)
+    assert pid is not None
+    down = under_systemd(servers.make("down", start=False))
+    unit(pid)
+    with pytest.raises(WrongServer, match=f"the unit runs something else.*its process is {pid}"):
+        mysqld.stop(down, module_servers.admin)
+    assert "stop" not in unit(pid)
+    assert mysqld.running_pid(living) == pid
+
+
+def test_a_unit_that_runs_the_server_or_a_parent_of_it_or_nothing_is_stopped(
+    servers: Servers, unit: Callable[[int], list[str]]
+) -> None:
+    server = servers.make("its-own")
+    pid = mysqld.running_pid(server)
+    assert pid is not None
+    unit(psutil.Process(pid).ppid() or pid)  # as with mysqld_safe, which is what the unit knows
+    mysqld._refuse_unit_of_another(server, SystemdControl(kind="systemd", unit="mysql"), pid)
+    unit(pid)
+    mysqld.stop(under_systemd(server), servers.admin)
+    assert mysqld.running_pid(server) is None
+    unit(0)
+    mysqld.stop(under_systemd(server), servers.admin)
+    assert unit(0).count("stop") == 2
