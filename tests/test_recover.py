@@ -328,7 +328,8 @@ def test_a_certificate_holds_everything_that_somebody_signs_for(lost: Lost) -> N
     assert (found.verdict, found.approved_by, found.mode) == ("match", "", "promote")
     assert {t.table: t.verdict for t in found.tables} == {"t": "match", "heap": "match", "mark": "match"}
     assert {c.check for c in found.checks} == {
-        "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys", "history", "lanes", "accounts"
+        "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys", "history", "lanes", "accounts",
+        "source's log",
     }  # fmt: skip
     stored = {o.key: o.size for o in lost.site.store.list("shard-1/")}
     assert all(stored[o.key] == o.size for o in found.objects)

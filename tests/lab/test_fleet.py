@@ -192,7 +192,8 @@ def _start_on_moved_directory(server: Server, place: Place) -> int:
     incoming = server.workdir / "incoming"
     server.datadir.rename(incoming)
     mysqld.spawn(server, datadir=incoming)
-    mysqld.wait_until_up(server, secrets.login(place, "admin")).close()
+    there = server.model_copy(update={"datadir": incoming})
+    mysqld.wait_until_up(there, secrets.login(place, "admin")).close()
     pids = mysqlds_below(incoming)
     assert len(pids) == 1
     incoming.rename(server.datadir)

@@ -163,7 +163,7 @@ def test_how_old_the_data_of_a_replica_are_that_stopped_applying_is_said_everywh
         missing = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed"))) - before
     summary = take_snapshot(the_site, "shard-1")
     told = "\n".join(summary.notes)
-    assert f"the replica does not apply what it receives from 127.0.0.1:{source.port}" in told
+    assert f"the replica does not apply what it receives from {source.host}:{source.port}" in told
     assert "the replica is 2 transactions behind: the data go up to" in told
     manifest = manifest_of(the_site)
     assert manifest.behind == missing
@@ -215,7 +215,7 @@ def test_a_delay_a_stopped_receiver_and_a_server_in_between_are_told(
     told = "\n".join(take_snapshot(site(source, [below]), "shard-1").notes)
     assert "does not receive" in told
     assert "stays 3600 s behind" in told
-    assert f"receives from 127.0.0.1:{replica.port}, not from source: nobody knows what that leaves out" in told
+    assert f"receives from {replica.host}:{replica.port}, not from source: nobody knows what that leaves out" in told
 
 
 def test_a_server_that_is_a_replica_in_the_fleet_file_alone_is_told(
