@@ -145,18 +145,25 @@ def test_an_overlay_of_other_directories_is_no_sign_of_life_nor_is_what_it_shows
 
 
 @contextlib.contextmanager
-def in_an_overlay(server: Server, inside: Path, role: str, *, lazily: bool = False) -> Iterator[int]:
-    """The server in a mount namespace of its own, on an overlay of which its home is a layer, as in a container that
-    has no volume. Gives its process."""
+def in_an_overlay(
+    server: Server, inside: Path, role: str, *, lazily: bool = False, layer: Path | None = None
+) -> Iterator[int]:
+    """The server in a mount namespace of its own, on an overlay of which its home is a layer, or ``layer`` above it, as
+    in a container that has no volume. Gives its process."""
     needs_root("a mount namespace")
-    home, other = server.datadir.parent, {"upperdir": "lowerdir", "lowerdir": "upperdir"}[role]
+    home, other = layer or server.datadir.parent, {"upperdir": "lowerdir", "lowerdir": "upperdir"}[role]
     for name in ("m", "other", "w"):
         (inside / name).mkdir(parents=True)
     if role == "upperdir":
         (home.with_name("w")).mkdir()
     work = home.with_name("w") if role == "upperdir" else inside / "w"
     mount = f"mount -t overlay overlay -o {role}={home},{other}={inside / 'other'},workdir={work} {inside / 'm'}"
-    options = [f"--datadir={inside}/m/data", f"--socket={inside}/s", f"--pid-file={inside}/pid", "--skip-networking"]
+    options = [
+        f"--datadir={inside}/m/{server.datadir.relative_to(home)}",
+        f"--socket={inside}/s",
+        f"--pid-file={inside}/pid",
+        "--skip-networking",
+    ]
     arguments = [server.mysqld, f"--defaults-file={server.options_file}", *mysqld.run_as_options(server), *options]
     with (inside / "out").open("wb") as log:
         process = subprocess.Popen(
@@ -193,6 +200,17 @@ def test_a_server_in_a_container_without_a_volume_is_seen_through_its_overlay(
         assert f"process {pid} (" in told(look(server.datadir), "process"), "by its files too"
         assert look(server.datadir.with_name("work")) != (), "it lies in that layer as well"
         assert look(server.datadir.parent.with_name("elsewhere")) == ()
+
+
+def test_an_overlay_of_the_whole_machine_is_a_sign_of_life_only_for_what_is_used_by_way_of_it(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """Tools that try something out lay the root of the machine below an overlay: that says nothing of one directory."""
+    used, idle = servers.make("used", start=False), servers.make("idle", start=False)
+    with in_an_overlay(used, tmp_path / "inside", "lowerdir", layer=Path("/")) as pid:
+        assert look(idle.datadir, server=idle) == ()
+        assert f"process {pid} (" in told(look(used.datadir), "process")
+        assert f"process {pid} (" in refused(used, living=True)
 
 
 def test_a_server_whose_overlay_was_unmounted_under_it_is_seen_by_its_files(servers: Servers, tmp_path: Path) -> None:

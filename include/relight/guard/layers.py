@@ -15,9 +15,11 @@ from pathlib import Path
 from relight.guard.mounts import Mount, plain
 from relight.guard.proc import ancestors, arguments_of, process_ids
 
+LOWER = "lower directory"
+"""Nothing is written to it by way of the overlay."""
 _OVERLAY = {
-    "upperdir": "upper directory", "workdir": "work directory", "lowerdir": "lower directory",
-    "lowerdir+": "lower directory", "datadir+": "data directory",
+    "upperdir": "upper directory", "workdir": "work directory", "lowerdir": LOWER,
+    "lowerdir+": LOWER, "datadir+": "data directory",
 }  # fmt: skip
 _TAKES_FROM = ("fuse", "ecryptfs", "shiftfs", "erofs")
 """Beginnings of the kinds whose source may be a path: bindfs, gocryptfs, ecryptfs, a file system in a file. Others have

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relight.guard.finding import Finding
-from relight.guard.layers import Part, parts_of
+from relight.guard.layers import LOWER, Part, parts_of
 from relight.guard.mounts import Mount
 from relight.guard.subject import Relation, Subject
 from relight.guard.views import View, distinct
@@ -29,6 +29,8 @@ def made_of(subject: Subject, views: Sequence[View]) -> Iterator[Finding]:
             yield Finding("mount", f"what the overlay at {mount.point}{view.where} is made of cannot be seen")
         paths = _Paths(subject, [view for view, _ in shown], views[0], _bases(shown, parts))
         for part in parts:
+            if paths.shows_the_whole_machine(part):
+                continue  # it says nothing of one directory; who uses that by way of it has files open
             if relation := paths.relation(part):
                 what = f"the {part.role} of a mount ({mount.kind}) at {mount.point}{view.where}"
                 yield Finding("mount", f"{subject.top} {relation.text} {what}")
@@ -61,6 +63,17 @@ class _Paths:
         self._subject = subject
         self._views = list(dict.fromkeys([own, *having]))
         self._bases = bases
+
+    def shows_the_whole_machine(self, part: Part) -> bool:
+        """Whether it is the root of this machine, laid below something else as tools do that try things out: nobody
+        writes to it there."""
+        root = Path("/")
+        own = self._views[0]
+        return part.role == LOWER and any(
+            Path(text).is_absolute() and (place := own.place(Path(text))) is not None
+            and place.identity == own.identity(root)
+            for text in part.readings
+        )  # fmt: skip
 
     def relation(self, part: Part) -> Relation | None:
         """How the directory stands to a part, in any reading and view."""
