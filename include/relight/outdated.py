@@ -110,4 +110,7 @@ def _outdated(run: Run, plan: Plan, why: str) -> PlanOutdated:
 
 
 def _new_run(run: Run) -> str:
-    return f"relight restore {run.shard} --target {run.target}"
+    """As it was asked for: without what was to be left out, it would come back."""
+    skip = f" --skip-gtid {run.skip}" if run.skip else ""
+    timeline = f" --timeline {run.timeline}" if run.timeline is not None else ""
+    return f"relight restore {run.shard} --target {run.target}{skip}{timeline}"

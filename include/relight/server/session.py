@@ -222,7 +222,7 @@ def _connect(
         connection = pymysql.connect(
             user=login.user, password=login.password, database=database, autocommit=True, charset="utf8mb4",
             connect_timeout=timeout, client_flag=CLIENT.FOUND_ROWS, max_allowed_packet=2**30,
-            local_infile=local_files, init_command=_AS_USUAL, program_name=f"relight-{_TOKEN}", **_where(server),
+            local_infile=local_files, init_command=_AS_USUAL, program_name=_known_as(), **_where(server),
         )  # fmt: skip
     except pymysql.err.MySQLError as error:
         code = error.args[0] if error.args else 0
@@ -261,12 +261,17 @@ def kill_open_sessions() -> None:
             continue  # it ended by itself, which is what was wanted
 
 
+def _known_as() -> str:
+    """Tasks are forked from one process that has loaded this module, so the token alone would be theirs too."""
+    return f"relight-{_TOKEN}-{os.getpid()}"
+
+
 def _is_still_ours(other: Session, thread_id: int) -> bool:
     """Whether the thread of that number is a session of this process: the server may be another one by now."""
     return bool(other.rows(
         "SELECT 1 FROM performance_schema.session_account_connect_attrs WHERE processlist_id = %s"
         " AND attr_name = 'program_name' AND attr_value = %s",
-        thread_id, f"relight-{_TOKEN}",
+        thread_id, _known_as(),
     ))  # fmt: skip
 
 
