@@ -40,7 +40,7 @@ def preload() -> None:
     from relight.store.s3 import open_store
     from relight_airflow.place import fleet_in
 
-    for name in ("deadline", "fleet_tasks", "request", "steps"):
+    for name in ("deadline", "fleet_tasks", "request", "schedules", "steps"):
         import_module(f"relight_airflow.{name}")
     for module in pkgutil.iter_modules(relight.steps.__path__, "relight.steps."):
         import_module(module.name)

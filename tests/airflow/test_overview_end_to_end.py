@@ -70,11 +70,10 @@ def world(watched: Any, module_servers: Servers, s3_server: S3Server, executor: 
         session.run("INSERT INTO shop.notes VALUES (1, REPEAT('x', 10000)), (2, 'y')")
     ship_segments(site, "shard-1")
     receiver = Receiver()
-    airflow = LabAirflow(place, PROJECT, credentials, parallel=3, executor=executor)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings(receiver, tags=True).items():
-            patch.setenv(name, value)
-        client = airflow.start()
+    airflow = LabAirflow(
+        place, PROJECT, credentials, parallel=3, executor=executor, settings=settings(receiver, tags=True)
+    )
+    client = airflow.start()
     for dag_id in ("fleet_overview", "restore"):
         client.unpause(dag_id)
     yield World(site, client, receiver)
