@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "airflow_api": {"errors", "gtid", "credentials", "backups", "planning", "incident"},
     # Steps, and the story that they make.
     "proof": {"errors", "site", "run_files", "server", "certificate", "store"},
-    "promotion": {"errors", "fleet", "site", "server", "fencing"},
+    "promotion": {"errors", "gtid", "fleet", "site", "server", "fencing"},
     "outdated": {"errors", "gtid", "site", "backups", "planning", "fencing", "server", "store"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"backups", "errors", "reading", "site", "store"},

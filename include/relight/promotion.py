@@ -6,14 +6,16 @@ Step ``prepare``:
 2. The others are asked before anything is claimed, so that a restore that was started by mistake, while the source
    lives, takes nothing away from it.
 3. The claim: from here on no other run can promote this shard, until this one is through or given up.
-4. History and durable settings, by a clean restart that is still closed. Killed in it, it is done again.
+4. History and durable settings, by a clean restart that is still closed. Killed in it, it is done again; also where
+   the server has forgotten it since.
 5. Where the fleet file wants replicas first: their account is let in. Nobody else is.
 
 Then so many replicas are rebuilt from the closed server, each by a step of its own. Step ``promote``:
 
 6. The claim is still this run's, and is the one that it has prepared under. One that somebody has given up meanwhile
    is not made anew here: ``prepare``, run again, does that.
-7. The wanted replicas were found equal in this run, and follow. They are asked now: they may have died since.
+7. The server's history is whole. The wanted replicas were found equal in this run, and follow. They are asked now:
+   they may have died since.
 8. The others are asked once more: all that took a while.
 9. The epoch is won, in one conditional put. It is the only thing that allows the next step. Right before that it is
    looked up once more whether the shard has moved on: this process may have slept for long behind its win.
@@ -33,8 +35,11 @@ from pathlib import Path
 from relight.errors import ClaimRefused, ObjectCorrupt, PromotionRefused
 from relight.fencing.asking import Answer, ask, keep_closed
 from relight.fencing.epochs import load_epochs, newest
+from relight.fencing.timelines import birth_of
 from relight.fleet import Server
+from relight.gtid import GtidSet
 from relight.server.rebuilt import Mark, read_mark
+from relight.server.session import Session
 from relight.site import Run, Site
 
 _NO_SOCKET = Path("/nonexistent/mysqld.sock")
@@ -62,6 +67,13 @@ def mark_of(run: Run, server: Server) -> Mark:
 def who(run: Run) -> str:
     """In whose name it is done."""
     return run.requested_by or getpass.getuser()
+
+
+def history_lacks(session: Session, history: GtidSet) -> GtidSet:
+    """What the server's ``gtid_executed`` should hold once it is prepared with this history, and does not."""
+    executed = GtidSet.parse(str(session.value("SELECT @@GLOBAL.gtid_executed")))
+    birth = GtidSet.parse(birth_of(str(session.value("SELECT @@server_uuid"))))
+    return (history | birth) - executed
 
 
 def refuse_if_overtaken(site: Site, run: Run, mark: Mark) -> None:

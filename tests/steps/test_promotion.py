@@ -66,21 +66,22 @@ STEPS = (
 
 
 @pytest.mark.parametrize(("module", "step"), STEPS)
-def test_a_promotion_killed_behind_any_step_is_finished_by_running_it_again(
-    proved: Proved, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
+def test_a_promotion_killed_behind_any_step_is_finished_by_running_the_restore_again(
+    servers: Servers, site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
+    proved = lose_and_prove(servers, site, replicas=0)
     with dying_behind(module, step, monkeypatch):
         proved.promote()
     last = newest(proved.site.store, "shard-1")
     decided = last is not None and last.outcome is not None
     assert decided or not proved.is_open(), "open before its epoch was won"
-    done = proved.promote()
+    assert recover(proved.site, proved.run).outcome == "done"
     assert proved.is_open()
-    assert done.epoch == 1
     (epoch,) = load_epochs(proved.site.store, "shard-1")
     assert epoch.outcome is not None
-    assert (epoch.outcome.kind, epoch.outcome.server_uuid) == ("opened", done.server_uuid)
     with proved.servers.connect(proved.source) as session:
+        assert (epoch.outcome.kind, epoch.outcome.epoch) == ("opened", 1)
+        assert epoch.outcome.server_uuid == session.value("SELECT @@server_uuid")
         assert checksums(session) == proved.sums
         assert_history(session, proved.gtids)
         assert session.rows("SELECT * FROM performance_schema.persisted_variables") == []
@@ -210,3 +211,19 @@ def test_a_shard_that_always_needs_a_name_is_not_opened_without_one_and_the_cert
     prepare(strict, approved)
     promote(strict, approved)
     assert proved.is_open()
+
+
+def test_a_prepared_server_that_has_forgotten_its_history_is_not_opened_until_it_was_prepared_again(
+    proved: Proved,
+) -> None:
+    """As after a crash of a server whose settings allow it to lose its last commits."""
+    prepare(proved.site, proved.run)
+    with proved.servers.connect(proved.source) as session:
+        session.run("RESET BINARY LOGS AND GTIDS")
+    with pytest.raises(PromotionRefused, match="lost a part of its history"):
+        promote(proved.site, proved.run)
+    assert not proved.is_open()
+    proved.promote()
+    assert proved.is_open()
+    with proved.servers.connect(proved.source) as session:
+        assert_history(session, proved.gtids)

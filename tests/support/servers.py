@@ -67,7 +67,7 @@ class Servers:
 
     def make_replicas(self, source: Server, count: int) -> list[Server]:
         """Servers that follow ``source``, by GTID and TLS."""
-        with ThreadPoolExecutor(count) as pool:
+        with ThreadPoolExecutor(max(count, 1)) as pool:
             jobs = [pool.submit(self.make, f"{source.name}-replica-{i + 1}") for i in range(count)]
             replicas = [job.result() for job in jobs]
         for replica in replicas:

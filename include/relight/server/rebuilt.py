@@ -11,8 +11,12 @@ from relight.durable import write_whole
 from relight.errors import ObjectCorrupt
 from relight.reading import read_json_file
 
-State = Literal["restored", "prepared", "promoted", "replica"]
-"""``prepared``: it has the lost source's history and its durable settings, and is closed."""
+State = Literal["restored", "preparing", "prepared", "promoted", "replica"]
+"""``preparing``: what replay needs may be gone already. ``prepared``: it has the lost source's history and its durable
+settings, and is closed. ``promoted``: it may be open."""
+
+NEVER_OPEN: tuple[State, ...] = ("restored", "preparing", "prepared")
+"""In these no application has written to it: it holds nothing but what Relight has put there."""
 
 
 class Mark(Value):
@@ -65,4 +69,4 @@ def still_built_by(datadir: Path, run_id: str, say: Callable[[str], None]) -> bo
 def is_beyond_proof(datadir: Path, run_id: str) -> bool:
     """Whether the promotion of this run's server has begun: nothing of replay is left, and applications may write."""
     mark = read_mark(datadir)
-    return mark is not None and mark.run_id == run_id and mark.state in ("prepared", "promoted")
+    return mark is not None and mark.run_id == run_id and mark.state in ("preparing", "prepared", "promoted")

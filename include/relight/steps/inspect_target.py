@@ -10,7 +10,7 @@ from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan
-from relight.server.rebuilt import read_mark, still_built_by
+from relight.server.rebuilt import NEVER_OPEN, read_mark, still_built_by
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -50,11 +50,11 @@ def inspect_target(site: Site, run: Run) -> Findings:
 
 def _archived(site: Site, run: Run, server: Server) -> GtidSet | None:
     """What the logs in the directory are compared with. None: they do not count, since the run was told to leave them,
-    it is a rehearsal, or another run was still rebuilding the directory."""
+    it is a rehearsal, or another run has built the directory and never opened it."""
     try:
         mark = read_mark(server.datadir)
     except ObjectCorrupt:
         mark = None  # it may have been open, and hold what is nowhere else
-    if run.mode != "promote" or not run.salvage or (mark is not None and mark.state == "restored"):
+    if run.mode != "promote" or not run.salvage or (mark is not None and mark.state in NEVER_OPEN):
         return None
     return archived_in(load_catalog(site.store, run.shard, parallel=site.fleet.store.parallel))

@@ -15,14 +15,15 @@ from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.lane.lane_progress import DATABASE
 from relight.planning.plan import load_plan, load_snapshot_manifest
-from relight.promotion import mark_of, refuse_if_overtaken, refuse_second_writer, who
+from relight.promotion import history_lacks, mark_of, refuse_if_overtaken, refuse_second_writer, who
 from relight.proof import check_certificate
 from relight.run_files import load_lanes
 from relight.server import mysqld
 from relight.server.birth import begin_timeline
 from relight.server.closed import start_as_left, start_closed, write_settings
+from relight.server.durably import durably
 from relight.server.letting_in import let_in
-from relight.server.rebuilt import mark_path, write_mark
+from relight.server.rebuilt import State, mark_path, write_mark
 from relight.server.scheduled_events import enable_for_source
 from relight.server.session import Session
 from relight.site import Run, Site
@@ -53,19 +54,23 @@ def prepare(site: Site, run: Run) -> Prepared:
     mark = mark_of(run, server)
     with start_as_left(server, site.admin) as session:
         uuid = str(session.value("SELECT @@server_uuid"))
-        if mark.state == "restored":
+        if mark.state in ("restored", "preparing"):
             _refuse_unapproved(site, run, check_certificate(site, run, session))
+        whole = not history_lacks(session, load_lanes(run.folder(site.fleet)).end_gtids)
     refuse_if_overtaken(site, run, mark)
     refuse_second_writer(site, run, uuid)
     mine = claim(site.store, _wanted(run, server))
     site.progress.say(f"{run.shard}: claimed, epoch {mine.epoch}")
-    enabled = _make_durable(site, run, server) if mark.state == "restored" else ()
+    enabled: tuple[str, ...] = ()
+    if mark.state in ("restored", "preparing") or (mark.state == "prepared" and not whole):
+        # Behind this the server is not one that replay or proof could go on with.
+        _mark(server, run, "preparing", mine)
+        enabled = _make_durable(site, run, server)
     first = site.fleet.first_replicas(run.shard_of(site.fleet))
     if mark.state != "promoted":
         if first:
             _let_replicas_in(site, server)
-        write_mark(server.datadir, run.run_id, "prepared", mine.epoch)
-        mysqld.give_to_server_account(server, mark_path(server.datadir))
+        _mark(server, run, "prepared", mine)
     return Prepared(
         server=server.name, server_uuid=uuid, epoch=mine.epoch, events_enabled=enabled,
         replicas_first=tuple(replica.name for replica in first),
@@ -85,6 +90,11 @@ def _refuse_unapproved(site: Site, run: Run, certificate: Certificate) -> None:
         )  # fmt: skip
 
 
+def _mark(server: Server, run: Run, state: State, mine: Claim) -> None:
+    write_mark(server.datadir, run.run_id, state, mine.epoch)
+    mysqld.give_to_server_account(server, mark_path(server.datadir))
+
+
 def _wanted(run: Run, server: Server) -> Claim:
     return Claim(
         shard=run.shard, epoch=0, run_id=run.run_id, server=server.name, host=server.host, port=server.port,
@@ -93,7 +103,7 @@ def _wanted(run: Run, server: Server) -> Claim:
 
 
 def _let_replicas_in(site: Site, server: Server) -> None:
-    with start_closed(server, site.admin) as session:
+    with start_closed(server, site.admin) as session, durably(session):
         session.run("SET SESSION sql_log_bin = 0")
         let_in(session, site.credentials.login("replication"))
 
@@ -106,7 +116,7 @@ def _make_durable(site: Site, run: Run, server: Server) -> tuple[str, ...]:
     mysqld.stop(server, site.admin)
     # The log is emptied behind the restart: a server rolls back at its start what XA transactions have prepared
     # and its log does not tell of.
-    with start_closed(server, site.admin) as session:
+    with start_closed(server, site.admin) as session, durably(session):
         enabled = _set_history(session, manifest, history)
         _check_closed_and_durable(session, history)
     return tuple(enabled)

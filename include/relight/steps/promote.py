@@ -9,10 +9,11 @@ from relight.fencing.timelines import birth_of
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.planning.plan import load_plan
-from relight.promotion import mark_of, refuse_if_overtaken, refuse_second_writer, who
+from relight.promotion import history_lacks, mark_of, refuse_if_overtaken, refuse_second_writer, who
 from relight.run_files import load_lanes
 from relight.server import mysqld
 from relight.server.closed import set_event_scheduler, start_as_left
+from relight.server.durably import durably
 from relight.server.following import follows
 from relight.server.letting_in import shut_out
 from relight.server.rebuilt import Mark, mark_path, write_mark
@@ -49,7 +50,9 @@ def promote(site: Site, run: Run) -> Promotion:
     mine = _claimed(site, run, mark)
     with start_as_left(server, site.admin) as session:
         uuid = str(session.value("SELECT @@server_uuid"))
-        # One that is open already stays open, whatever has become of its replicas.
+        # One that is open already stays open, whatever has become of it and of its replicas.
+        if mark.state == "prepared":
+            _refuse_without_history(site, run, session)
         first = _replicas_first(site, run, session) if mark.state == "prepared" else ()
     answers = refuse_second_writer(site, run, uuid)
     win(
@@ -58,7 +61,7 @@ def promote(site: Site, run: Run) -> Promotion:
     )  # fmt: skip
     write_mark(server.datadir, run.run_id, "promoted", mine.epoch)
     mysqld.give_to_server_account(server, mark_path(server.datadir))
-    with start_as_left(server, site.admin) as session:
+    with start_as_left(server, site.admin) as session, durably(session):
         refuse_if_overtaken(site, run, mark_of(run, server))
         _open(session, server)
         shut_out(session, site.credentials.login("replication"))
@@ -86,6 +89,15 @@ def _claimed(site: Site, run: Run, mark: Mark) -> Claim:
             why=f"it is claimed by {now}", hint="the server stays closed",
         )  # fmt: skip
     return last.claim
+
+
+def _refuse_without_history(site: Site, run: Run, session: Session) -> None:
+    """Replicas and later backups go by it: a number that is missing would be given to another transaction."""
+    if lacks := history_lacks(session, load_lanes(run.folder(site.fleet)).end_gtids):
+        raise PromotionRefused(
+            "the prepared server has lost a part of its history", on=session.server.name, why=f"it lacks {lacks}",
+            hint="the server stays closed; run prepare again: it sets the history once more",
+        )  # fmt: skip
 
 
 def _replicas_first(site: Site, run: Run, session: Session) -> tuple[str, ...]:

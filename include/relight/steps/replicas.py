@@ -19,6 +19,7 @@ from relight.planning.plan import load_plan
 from relight.planning.surroundings import zone_of
 from relight.server import mysqld
 from relight.server.closed import set_event_scheduler, start_as_left, start_closed, write_settings
+from relight.server.durably import durably
 from relight.server.empty import initialise
 from relight.server.following import follows, in_turn
 from relight.server.letting_in import is_let_in, shut_out
@@ -76,7 +77,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
         donor = _clone(replica, shard, site, source_uuid)
         seconds = time.monotonic() - started
         write_mark(replica.datadir, run.run_id, "replica")
-    with start_as_left(replica, site.admin) as session:
+    with start_as_left(replica, site.admin) as session, durably(session):
         _shut_out_the_replicas_account(session, site.credentials.login("replication"))
         attach(session, shard.source, site.credentials.login("replication"))
         at, tables = compare_with_source(session, shard.source, site.admin, source_uuid)

@@ -27,7 +27,7 @@ from relight.lane.survey import survey
 from relight.outdated import refuse_if_over
 from relight.reading import read_json
 from relight.salvaging import FoundLogs, find_logs, known_before
-from relight.server.rebuilt import Mark, read_mark
+from relight.server.rebuilt import NEVER_OPEN, Mark, read_mark
 from relight.site import Run, Site
 from relight.steps.stepping import step
 
@@ -85,10 +85,10 @@ def _followed(run: Run, catalog: Catalog) -> Branch:
 
 
 def _folders(source: Server) -> list[Path]:
-    """The data directory and what was set aside of it, but for what Relight was still rebuilding."""
+    """The data directory and what was set aside of it, but for what Relight has rebuilt and never opened."""
     folders = [folder for folder in (source.datadir, *reversed(directories_of(source))) if folder.is_dir()]
     marks = {folder: _mark(folder) for folder in folders}
-    return [folder for folder, mark in marks.items() if mark is None or mark.state != "restored"]
+    return [folder for folder, mark in marks.items() if mark is None or mark.state not in NEVER_OPEN]
 
 
 def _mark(folder: Path) -> Mark | None:
