@@ -55,6 +55,7 @@ that is briefly away and does not retry a corrupt backup.
 
 from __future__ import annotations
 
+import shlex
 from typing import ClassVar
 
 
@@ -287,3 +288,9 @@ class AirflowConflict(AirflowError):
 
 class LabError(RelightError):
     """The lab (a fleet on one machine, for the demo and tests) cannot be set up, started or stopped."""
+
+
+def command_line(*words: object) -> str:
+    """A command of Relight's own for a message, as a shell takes it. Whatever is printed was made here, so that a test
+    can try each."""
+    return shlex.join(["relight", *map(str, words)])

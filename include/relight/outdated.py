@@ -33,7 +33,7 @@ def refuse_if_over(site: Site, run: Run) -> None:
                 "the run is over", on=f"{run.shard}, run {run.run_id}",
                 why=f"it opened the shard in epoch {done.epoch}, at {done.at:%Y-%m-%d %H:%M:%S} UTC; what was "
                 "committed since would be left out",
-                hint=f"nothing was touched; start a new run: {_new_run(run)}",
+                hint=f"nothing was touched; start a new run: {run.command()}",
             )  # fmt: skip
 
 
@@ -105,12 +105,5 @@ def _outdated(run: Run, plan: Plan, why: str) -> PlanOutdated:
     return PlanOutdated(
         "the run's plan is out of date", on=f"{run.shard}, run {run.run_id}",
         why=f"it was made at {plan.made_at:%Y-%m-%d %H:%M:%S} UTC; {why}",
-        hint=f"nothing was touched; start a new run: {_new_run(run)}",
+        hint=f"nothing was touched; start a new run: {run.command()}",
     )  # fmt: skip
-
-
-def _new_run(run: Run) -> str:
-    """As it was asked for: without what was to be left out, it would come back."""
-    skip = f" --skip-gtid {run.skip}" if run.skip else ""
-    timeline = f" --timeline {run.timeline}" if run.timeline is not None else ""
-    return f"relight restore {run.shard} --target {run.target}{skip}{timeline}"

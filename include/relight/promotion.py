@@ -32,7 +32,7 @@ import getpass
 from collections.abc import Iterable
 from pathlib import Path
 
-from relight.errors import ClaimRefused, ObjectCorrupt, PromotionRefused
+from relight.errors import ClaimRefused, ObjectCorrupt, PromotionRefused, command_line
 from relight.fencing.asking import Answer, ask, keep_closed
 from relight.fencing.epochs import load_epochs, newest
 from relight.fencing.timelines import birth_of
@@ -83,7 +83,8 @@ def refuse_if_overtaken(site: Site, run: Run, mark: Mark) -> None:
     if opened and last is not None and last.claim.epoch != mark.epoch:
         raise ClaimRefused(
             "the shard has moved on", on=run.shard, why=f"this server was opened in epoch {mark.epoch}, and run "
-            f"{last.claim.run_id} has claimed {last.claim.epoch}", hint="relight fence show says who has it now",
+            f"{last.claim.run_id} has claimed {last.claim.epoch}",
+            hint=f"who has it now is said by: {command_line('fence', 'show', run.shard)}",
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from relight.announcing.base import Factory
 from relight.backups.manifest import GtidField, Value
 from relight.credentials import Credentials, Login
-from relight.errors import FleetError
+from relight.errors import FleetError, command_line
 from relight.fleet import Fleet, Server, Shard
 from relight.gtid import GtidSet
 from relight.planning.target import Target
@@ -78,6 +78,26 @@ class Run(Value):
         if plain == value and len(value) <= _LONGEST_NAME and value.strip("."):
             return value
         return f"{plain[: _LONGEST_NAME - 13]}-{hashlib.sha256(value.encode('utf-8')).hexdigest()[:12]}"
+
+    def command(self, *, goes_on: bool = False) -> str:
+        """The command that asks for the same restore, as a shell takes it: of this run (``goes_on``), or of a new one.
+
+        All that was asked for is in it: without what was to be left out, it would come back.
+        """
+        words = ["restore", self.shard, *(["--run-id", self.run_id] if goes_on else [])]
+        if self.target.kind != "latest":
+            words += ["--target", str(self.target)]
+        if self.mode != "promote":
+            words += ["--mode", self.mode]
+        for stream in str(self.skip).split(",") if self.skip else ():
+            words += ["--skip-gtid", stream]
+        if self.timeline is not None:
+            words += ["--timeline", str(self.timeline)]
+        if not self.salvage:
+            words += ["--no-salvage"]
+        if self.approved_by:
+            words += ["--approved-by", self.approved_by, "--approval-reason", self.approval_reason]
+        return command_line(*words)
 
     def shard_of(self, fleet: Fleet) -> Shard:
         """The shard that is restored."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from relight.backups.catalog import Catalog
 from relight.backups.chain import history, newest_history
 from relight.backups.manifest import GtidField, SegmentManifest, Value
-from relight.errors import PlanError, TargetError
+from relight.errors import PlanError, TargetError, command_line
 from relight.fencing.timelines import ORIGIN, Timeline
 from relight.gtid import GtidSet
 
@@ -81,14 +81,15 @@ def branch_of(catalog: Catalog, number: int | None = None) -> Branch:
         numbers = ", ".join(str(one) for one in (ORIGIN, *(one.number for one in catalog.timelines)))
         raise TargetError(
             "the shard has no such timeline", on=f"{catalog.shard}, timeline {wanted}", why=f"it has {numbers}",
-            hint=f"relight catalog {catalog.shard} draws them",
+            hint=f"they are drawn by: {command_line('catalog', catalog.shard)}",
         )  # fmt: skip
     began_with = timeline.began_with
     if began_with is None and newest is None:
         raise PlanError(
             "nobody knows where the present timeline began", on=f"{catalog.shard}, timeline {wanted}",
             why="an older version opened it without a record, its certificate is gone, and no log of it was shipped",
-            hint=f"relight backup logs {catalog.shard} if the server lives; else follow an older one: --timeline",
+            hint="follow an older one (--timeline); or, if the server lives: "
+            f"{command_line('backup', 'logs', catalog.shard)}",
         )  # fmt: skip
     start = began_with if began_with is not None else GtidSet()
     return Branch(wanted, start | (newest or GtidSet()), mine, start, timeline.began_at)

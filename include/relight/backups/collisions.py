@@ -14,7 +14,7 @@ from datetime import timedelta
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import history
 from relight.backups.manifest import SegmentManifest
-from relight.errors import HistoryConflict
+from relight.errors import HistoryConflict, command_line
 from relight.gtid import GtidSet
 
 CLOCKS = timedelta(minutes=15)
@@ -100,6 +100,6 @@ def conflict(shard: str, why: str) -> HistoryConflict:
         "one number stands for two transactions", on=shard, why=why,
         hint="the server's history was begun anew. Give it an identity of its own: stop it, move auto.cnf out of its "
         "data directory, start it, RESET BINARY LOGS AND GTIDS. Then say that it is the shard from now on: "
-        f"relight timeline begin {shard} --why ...; rebuild its replicas, and take a full backup: "
-        f"relight backup full {shard}",
+        f"{command_line('timeline', 'begin', shard, '--why', 'its numbering was begun anew')}; rebuild its replicas, "
+        f"and take a full backup: {command_line('backup', 'full', shard)}",
     )  # fmt: skip

@@ -10,7 +10,7 @@ from relight.backups.collisions import CLOCKS, conflict, refuse_later, refuse_re
 from relight.binlog.gtid_events import micros, moment
 from relight.binlog.reader import open_log
 from relight.binlog.scan import scan
-from relight.errors import HistoryConflict
+from relight.errors import HistoryConflict, command_line
 from relight.gtid import GtidSet
 
 
@@ -27,8 +27,9 @@ def refuse_foreign(catalog: Catalog, server: str, server_uuid: str, executed: Gt
         "the server follows a timeline that the shard has left", on=f"{catalog.shard}, {server}",
         why=f"timeline {present.number} was begun at {present.began_at:%Y-%m-%d %H:%M:%S} UTC by run {present.run_id}, "
         f"and the server is of timeline {timeline_of(executed, catalog.timelines)}: it does not have {present.birth}",
-        hint="nothing was backed up. If it is a former source, it must take no writes: relight fence show "
-        f"{catalog.shard}. If it is the shard's source from now on: relight timeline begin {catalog.shard} --why ...",
+        hint="nothing was backed up. If it is a former source, it must take no writes: "
+        f"{command_line('fence', 'show', catalog.shard)}; if it is the shard's source from now on: "
+        f"{command_line('timeline', 'begin', catalog.shard, '--why', 'it is the source from now on')}",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relight.certificate.canonical import canonical, parsed
 from relight.certificate.document import Certificate, Signature, SignedCertificate
 from relight.credentials import Credentials, Login
-from relight.errors import FleetError
+from relight.errors import FleetError, command_line
 from relight.fleet import CertificateSettings
 from relight.keys import SIGNATURE_BYTES, decoded, encoded
 
@@ -106,5 +106,8 @@ def _is_key(text: str) -> bool:
 
 def _malformed(why: str) -> FleetError:
     return FleetError(
-        "the signing key is malformed", on="certificate", why=why, hint="make a new one with: relight certificate key"
+        "the signing key is malformed",
+        on="certificate",
+        why=why,
+        hint=f"make a new one with: {command_line('certificate', 'key')}",
     )

@@ -18,7 +18,7 @@ from relight.certificate.signing import SigningKey, own_key, trusted_keys
 from relight.certificate.verifying import verify_file
 from relight.cli.context import fleet_if_any, readable_errors
 from relight.cli.tables import console
-from relight.errors import CertificateRefused, FleetError
+from relight.errors import CertificateRefused, FleetError, command_line
 from relight.fleet import CertificateSettings
 from relight.keys import decoded, fingerprint
 from relight.run_files import CheckResult
@@ -83,7 +83,10 @@ def _given(keys: list[str]) -> frozenset[str]:
             decoded(key)
         except ValueError as error:
             raise FleetError(
-                "not a public key", on="--key", why=str(error), hint="relight certificate key prints it with the secret"
+                "not a public key",
+                on="--key",
+                why=str(error),
+                hint=f"it is printed, with the secret, by: {command_line('certificate', 'key')}",
             ) from None
     return frozenset(keys)
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from relight.cli.context import open_site_with, readable_errors
 from relight.cli.tables import console, verdict_table
+from relight.errors import command_line
 from relight.lab.demo import DemoResult, run_demo
 from relight.lab.place import Place
 from relight.progress import on_terminal
@@ -40,7 +41,7 @@ def show(result: DemoResult, out: Console) -> None:
         f"{result.lost_commits:,} commits after the last shipped log"
     )
     out.print(f"certificate         {result.certificate}: valid until {result.certificate_expires:%Y-%m-%d %H:%M} UTC")
-    out.print(f"                    relight certificate verify {result.certificate}")
+    out.print(f"                    {command_line('certificate', 'verify', result.certificate)}")
     out.print(f"report              {result.report_page}")
     out.print(f"its page            {result.page}")
     out.print(f"the fleet           {result.url}/relight/fleet")

@@ -15,7 +15,7 @@ from relight.backups.catalog import load_catalog
 from relight.backups.manifest import Value
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
-from relight.errors import FleetError, LabError, PlanError, RelightError, StoreDenied, StoreUnavailable
+from relight.errors import FleetError, LabError, PlanError, RelightError, StoreDenied, StoreUnavailable, command_line
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds, learn
@@ -141,7 +141,7 @@ def _loads(site: Site, shards: Sequence[Shard]) -> tuple[list[Load], list[Unplan
     if not loads:
         raise PlanError(
             "none of the shards can be brought back as things are", on=unplanned[0].shard, why=unplanned[0].why,
-            hint="relight plan says more of each",
+            hint=f"more is said by: {command_line('plan', unplanned[0].shard)}",
         )  # fmt: skip
     return loads, unplanned
 
@@ -213,7 +213,7 @@ def _summary(found: Foreseen) -> list[str]:
         f"bottleneck: {recovery.bottleneck.why}",
         f"half the time: {recovery.halving.why}",
         f"speeds: learned from {found.learned_from} runs" if found.learned_from
-        else "speeds: nothing was measured yet, so cautious ones are assumed; rehearse a shard: relight rehearse",
+        else "speeds: nothing was measured yet, so cautious ones are assumed; a rehearsal of any shard measures them",
     ]  # fmt: skip
     if found.unreadable:
         lines.append(f"{len(found.unreadable)} records of runs cannot be read: {', '.join(found.unreadable[:3])}")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from relight.cli.context import readable_errors
-from relight.errors import LabError
+from relight.errors import LabError, command_line
 from relight.gtid import GtidSet
 from relight.lab import fleet, secrets
 from relight.lab import install as installing
@@ -134,7 +134,9 @@ def start(shard: ShardName, threads: Threads = 4, rate: Rate = None) -> None:
     fleet.lab_fleet(place).shard(shard)
     state = State(place.state_file)
     if _job(shard) in state.running():
-        raise LabError("a workload runs already", on=shard, hint=f"relight lab workload stop {shard}")
+        raise LabError(
+            "a workload runs already", on=shard, hint=f"stop it: {command_line('lab', 'workload', 'stop', shard)}"
+        )
     arguments = ["workload", "run", shard, f"--threads={threads}", *([] if rate is None else [f"--rate={rate}"])]
     command = [sys.executable, "-c", "from relight.cli.lab import app; app()", *arguments]
     log = place.ledger(shard).with_suffix(".log")
@@ -191,7 +193,7 @@ def _show(found: LabStatus) -> None:
     if not console.is_terminal:
         console.width = 160  # nobody's window: do not cut what a pipe or a log gets
     if not found.servers:
-        console.print("No lab here yet: relight lab up")
+        console.print(f"No lab here yet: {command_line('lab', 'up')}")
         return
     table = Table("server", "role", "address", "process", "state", "transactions", "behind", "replication", box=None)
     for server in found.servers:

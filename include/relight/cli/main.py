@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from relight.cli import (
+    abandoning,
     backup,
     bench,
     certificate,
@@ -35,6 +36,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timeline.app, name="timeline")
 lab.app.command("demo")(demo.demo)
 app.command("restore")(restoring.restore)
+app.command("abandon")(abandoning.abandon)
 app.command("validate")(restoring.validate)
 app.command("guard")(guard.guard)
 app.command("fleet")(fleet_view.fleet_)

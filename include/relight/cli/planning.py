@@ -17,6 +17,7 @@ from relight.backups.reach import Reach, reaches
 from relight.cli.branches import show_branches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.tables import console
+from relight.errors import command_line
 from relight.gtid import GtidSet
 from relight.lane.modes import PlannedMode, planned_modes
 from relight.planning.plan import Plan, load_snapshot_manifest
@@ -113,7 +114,7 @@ def _show_catalog(found: Catalog, led: tuple[Reach, ...]) -> None:
     if found.undecided:
         show(f"it is not known which timeline the shard follows: {found.undecided}", soft_wrap=True)
     if not found.snapshots:
-        show(f"no full backup yet: relight backup full {found.shard}")
+        show(f"no full backup yet: {command_line('backup', 'full', found.shard)}")
 
 
 def _show_plan(made: Plan, mode: str, server: str) -> None:

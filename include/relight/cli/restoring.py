@@ -18,7 +18,7 @@ from relight.planning.target import FORMS, Target
 from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
-from relight.steps.certify import certify
+from relight.steps.certify import PLACEHOLDERS, certify
 from relight.steps.judge import judge
 from relight.steps.validate import validate_database
 
@@ -60,6 +60,8 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild a lost shard from its backups, prove it, promote it and its replicas."""
+    if (approved_by, approval_reason) == PLACEHOLDERS:
+        raise typer.BadParameter("put your own name and reason there", param_hint="--approved-by, --approval-reason")
     if through_airflow:
         if run_id:
             raise typer.BadParameter("a run of Airflow is named by --incident", param_hint="--run-id")
@@ -83,7 +85,7 @@ def restore(
             mode=mode, approved_by=approved_by, approval_reason=approval_reason,
             skip=GtidSet.parse(",".join(skip_gtid or ())), salvage=salvage, timeline=timeline,
         )  # fmt: skip
-        site.progress.say(f"run {run.run_id}; if it is interrupted: relight restore {shard} --run-id {run.run_id}")
+        site.progress.say(f"run {run.run_id}; if it is interrupted: {run.command(goes_on=True)}")
         report = recover(site, run, workers=workers)
     if as_json:
         print(report.model_dump_json(indent=1))

@@ -12,6 +12,7 @@ from relight.backups.catalog import load_catalog
 from relight.cli.branches import show_branches
 from relight.cli.context import open_site, readable_errors
 from relight.cli.planning import FleetOption, JsonOption
+from relight.errors import command_line
 from relight.steps.begin_timeline import begin_timeline_here
 
 app = typer.Typer(help="Which history of a shard is the present one, and which were given up.", no_args_is_help=True)
@@ -44,4 +45,4 @@ def begin(
         print(begun.model_dump_json(indent=1))
     else:
         print(f"{shard}: timeline {begun.number} begins with {begun.server}; nothing before it can be restored in it,")
-        print(f"so take a full backup now: relight backup full {shard}")
+        print(f"so take a full backup now: {command_line('backup', 'full', shard)}")

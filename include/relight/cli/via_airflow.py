@@ -15,7 +15,7 @@ from relight.airflow_api.following import EXIT_STATUS, UNKNOWN, State, Status, f
 from relight.airflow_api.orders import Order, Placed, place, place_many
 from relight.cli.context import readable_errors
 from relight.credentials import EnvironmentCredentials, Login
-from relight.errors import AirflowUnavailable, CredentialsMissing, FleetError
+from relight.errors import AirflowUnavailable, CredentialsMissing, FleetError, command_line
 from relight.incident.naming import fresh_name
 from relight.lab.airflow import LabAirflow
 from relight.lab.place import Place
@@ -52,7 +52,7 @@ def order(one: Order, shards: Sequence[str], *, airflow: str | None, wait: bool,
     """
     with _airflow(airflow) as api:
         placed = place(api, one) if len(shards) == 1 else place_many(api, one, shards)
-        _say(placed, f"relight status {one.incident}")
+        _say(placed, command_line("status", one.incident))
 
         def runs() -> list[tuple[str, str]]:
             return [(placed.dag_id, placed.run_id)] if len(shards) == 1 else runs_of(api, one.incident)

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from relight.backups.manifest import GtidField, Value
-from relight.errors import ClaimRefused, ObjectCorrupt, ObjectExists, ObjectMissing
+from relight.errors import ClaimRefused, ObjectCorrupt, ObjectExists, ObjectMissing, command_line
 from relight.gtid import GtidSet
 from relight.host import Host, Port
 from relight.reading import read_json
@@ -152,7 +152,8 @@ def win(
     if (decided.kind, decided.server_uuid) != ("opened", server_uuid):
         raise ClaimRefused(
             "this run may not open the server", on=mine.shard, why=f"its claim was {decided.kind} by {decided.who}: "
-            f"{decided.why}", hint="the server stays closed; relight fence show says who has the shard now",
+            f"{decided.why}", hint="the server stays closed; who has the shard now is said by: "
+            f"{command_line('fence', 'show', mine.shard)}",
         )  # fmt: skip
     return decided
 
@@ -220,7 +221,8 @@ def _taken(other: Claim) -> ClaimRefused:
     return ClaimRefused(
         "another run has claimed the shard", on=f"{other.shard}, epoch {other.epoch}",
         why=f"{other.who} for run {other.run_id} on {other.machine} at {other.at:%Y-%m-%d %H:%M:%S} UTC: {other.why}",
-        hint=f"let that run end; if it never will: relight fence release {other.shard} --epoch {other.epoch} --why ...",
+        hint=f"let that run end; if it never will, cancel it, and then: "
+        f"{command_line('abandon', other.run_id, '--shard', other.shard)}",
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ _REPLACES: tuple[Purpose, ...] = (
     "be rebuilt", "have its data directory replaced", "be replaced by a clone", "be initialised",
 )  # fmt: skip
 _REMOVES_OWN: Purpose = "be removed after its rehearsal"
+_PUTS_OWN_ASIDE: Purpose = "be set aside with its run"
 _REMOVES_ASIDE: Purpose = "have what was set aside removed"
 
 
@@ -90,6 +91,14 @@ def put_in_place(clearance: Clearance, incoming: Path) -> str:
             hint="workdir and datadir must lie on the same file system",
         ) from None  # fmt: skip
     return str(aside or "")
+
+
+def set_aside_own(clearance: Clearance, run_id: str) -> Path:
+    """Rename a directory that this very run has built. Gives its new name.
+
+    :raises GuardRefused: as for :func:`set_aside`; or another run, or nobody of Relight, has built it.
+    """
+    return _set_aside(clearance, (_PUTS_OWN_ASIDE,), built_by_run=run_id)
 
 
 def remove_own(clearance: Clearance, run_id: str) -> int:

@@ -27,7 +27,7 @@ KEPT_SECONDS = 90 * 24 * 3600
 
 Purpose = Literal[
     "be rebuilt", "have its data directory replaced", "be replaced by a clone", "be initialised",
-    "be removed after its rehearsal", "have what was set aside removed",
+    "be removed after its rehearsal", "be set aside with its run", "have what was set aside removed",
 ]  # fmt: skip
 """What the machine is asked to let happen, as its refusal says it."""
 

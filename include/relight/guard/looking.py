@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relight.errors import GuardRefused, ObjectCorrupt
+from relight.errors import GuardRefused, ObjectCorrupt, command_line
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.guard import directory, locks, logs, processes, sockets
@@ -27,7 +27,7 @@ from relight.server.identity import server_uuid
 from relight.server.locality import is_this_machine
 from relight.server.mysqld import port_answers
 from relight.server.persisted import persisted
-from relight.server.rebuilt import Mark, read_mark
+from relight.server.rebuilt import NEVER_OPEN, Mark, read_mark
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,12 @@ def refuse(name: str, datadir: Path, found: tuple[Finding, ...], purpose: str) -
         return
     seen = [text for texts in grouped(found).values() for text in texts]
     mark = _mark(datadir)
+    then = "If this server is really lost, stop what is still running and try again"
     if mark is not None:
         seen.append(f"the data directory was built by run {mark.run_id}, which left it {mark.state}")
-    then = "If this server is really lost, stop what is still running and try again"
+        if mark.state in NEVER_OPEN:
+            again = command_line("abandon", mark.run_id)
+            then = f"If that run will not go on, cancel it, and then on this machine: {again}"
     if all(finding.kind == "transactions" for finding in found):
         then = "Back up the logs that lie there first: they may be the only copy"
     raise GuardRefused(

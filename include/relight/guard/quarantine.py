@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relight.errors import GuardRefused
+from relight.errors import GuardRefused, command_line
 from relight.fleet import Fleet, Server
 from relight.guard.clearance import ASIDE, TIME
 from relight.guard.directory import contents_of
@@ -79,5 +79,5 @@ def owner_of(fleet: Fleet, path: Path) -> Server:
             return server
     raise GuardRefused(
         "not a directory that was set aside", on=str(path), why="the fleet has no server here whose it was",
-        hint="relight quarantine lists those that were, with their whole paths",
+        hint=f"those that were are listed, with their whole paths, by: {command_line('quarantine')}",
     )  # fmt: skip

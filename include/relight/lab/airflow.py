@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relight.credentials import Credentials, EnvironmentCredentials, Login, Purpose
-from relight.errors import AirflowError, LabError
+from relight.errors import AirflowError, LabError, command_line
 from relight.lab import secrets, worker_name
 from relight.lab.airflow_client import AirflowClient
 from relight.lab.executors import Executor, Local, worker_arguments
@@ -123,7 +123,9 @@ class LabAirflow:
         try:
             password = json.loads(self._passwords.read_text(encoding="utf-8"))[_USER]
         except (OSError, ValueError, KeyError):
-            raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
+            raise LabError(
+                "Airflow was not started", on=str(self.home), hint=f"start it: {command_line('lab', 'up')}"
+            ) from None
         return AirflowClient(self.url, _USER, password)
 
     def password(self, user: str) -> str:
@@ -154,7 +156,9 @@ class LabAirflow:
         try:
             ports: dict[str, int] = json.loads(self._ports_file.read_text(encoding="ascii"))
         except FileNotFoundError:
-            raise LabError("Airflow was not started", on=str(self.home), hint="relight lab up") from None
+            raise LabError(
+                "Airflow was not started", on=str(self.home), hint=f"start it: {command_line('lab', 'up')}"
+            ) from None
         return ports
 
     def environment(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from relight.credentials import Login
-from relight.errors import LabError
+from relight.errors import LabError, command_line
 from relight.fleet import Fleet, Server, Shard, load_fleet
 from relight.lab import s3, schema, secrets
 from relight.lab.layout import BUCKET, ensure_fleet_file, write_all_options
@@ -120,7 +120,7 @@ def _raise_shard(place: Place, shard: Shard, template: Template, say: Say) -> No
     say(f"{shard.name}: {len(with_data)} of {len(shard.servers)} servers run")
     for server in shard.servers:
         if server not in with_data:
-            say(f"{server.name} has no data: restore the shard, or begin anew with `relight lab up --fresh`")
+            say(f"{server.name} has no data: restore the shard, or begin anew: {command_line('lab', 'up', '--fresh')}")
 
 
 def _make_shard(shard: Shard, template: Template) -> None:
@@ -163,7 +163,7 @@ def _start_all(servers: Iterable[Server], admin: Login) -> None:
             raise LabError(
                 "an address of the lab is taken", on=f"{server.name}, {server.host}:{server.port}",
                 why="another program listens there",
-                hint="end that program, or begin anew on other addresses with: relight lab up --fresh",
+                hint=f"end that program, or begin anew on other addresses: {command_line('lab', 'up', '--fresh')}",
             )  # fmt: skip
         mysqld.start(server, admin).close()
 

@@ -6,7 +6,7 @@ import os
 
 from relight.certificate.signing import SigningKey, own_key
 from relight.credentials import EnvironmentCredentials, Login
-from relight.errors import LabError
+from relight.errors import LabError, command_line
 from relight.lab.place import Place
 from relight.lab.template import Logins
 
@@ -47,7 +47,9 @@ def login(place: Place, purpose: str) -> Login:
     user = known.get(f"RELIGHT_{purpose.upper()}_USER")
     password = known.get(f"RELIGHT_{purpose.upper()}_PASSWORD")
     if not user or not password:
-        raise LabError("the lab has no accounts yet", on=str(place.credentials_file), hint="run: relight lab up")
+        raise LabError(
+            "the lab has no accounts yet", on=str(place.credentials_file), hint=f"run: {command_line('lab', 'up')}"
+        )
     return Login(user, password)
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from relight.backups.catalog import Catalog
 from relight.backups.manifest import SegmentManifest
-from relight.errors import ObjectCorrupt, TargetError
+from relight.errors import ObjectCorrupt, TargetError, command_line
 from relight.planning.target import LogPosition
 from relight.planning.unreachable import text_of
 from relight.store import layout
@@ -60,8 +60,8 @@ def _no_such_file(catalog: Catalog, position: LogPosition) -> TargetError:
     return TargetError(
         "the store has no log file of that name", on=f"position:{position}",
         why=f"those {whose} go from {names[0]} to {names[-1]}" if names else f"there is no log {whose}",
-        hint=f"relight catalog {catalog.shard} lists the files; one without transactions is not kept, "
-        "and the newest ones may not have been shipped",
+        hint="one without transactions is not kept, and the newest ones may not have been shipped; the files are "
+        f"listed by: {command_line('catalog', catalog.shard)}",
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import history
 from relight.backups.collisions import refuse_older_than_what_it_holds, refuse_overlaps
 from relight.backups.manifest import SegmentManifest
-from relight.errors import ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError
+from relight.errors import ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError, command_line
 from relight.gtid import Gtid, GtidSet
 from relight.planning.log_file import segment_of
 from relight.planning.plan import Plan, PlannedSegment, SnapshotReference
@@ -110,7 +110,8 @@ def _refuse_other(catalog: Catalog, target: Target, timeline: int | None, there:
     raise TargetError(
         "the target lies in another timeline", on=str(target),
         why=f"it was committed in timeline {where}, and {which} has given it up",
-        hint=f"relight catalog {catalog.shard} draws them; to follow that one: --timeline {max(there)}",
+        hint=f"to follow that one: --timeline {max(there)}; they are drawn by: "
+        f"{command_line('catalog', catalog.shard)}",
     )  # fmt: skip
 
 
@@ -144,8 +145,8 @@ def _of_branch(
     raise PlanError(
         f"no snapshot is part of the shard's {_called(catalog, branch)}", on=catalog.shard,
         why=f"they hold transactions that it does not have: {foreign}",
-        hint=f"take a full backup now: relight backup full {catalog.shard}; or follow another timeline: "
-        f"relight catalog {catalog.shard} draws them",
+        hint=f"take a full backup now: {command_line('backup', 'full', catalog.shard)}; or follow another "
+        f"timeline; they are drawn by: {command_line('catalog', catalog.shard)}",
     )  # fmt: skip
 
 
@@ -164,7 +165,8 @@ def _intact_snapshots(catalog: Catalog) -> list[CatalogSnapshot]:
     raise PlanError(
         "there is no full backup", on=catalog.shard,
         why="; ".join(f"{entry.key} cannot be read: {entry.why}" for entry in unreadable),
-        hint=f"check the shard's name and the store's prefix, or take one: relight backup full {catalog.shard}",
+        hint="check the shard's name and the store's prefix, or take one: "
+        f"{command_line('backup', 'full', catalog.shard)}",
     )  # fmt: skip
 
 
@@ -214,7 +216,7 @@ def _leaving_out(catalog: Catalog, skip: GtidSet, plan: Plan) -> Plan:
     if unknown := skip - taken - given_up:
         raise TargetError(
             "a transaction cannot be left out", on=str(unknown), why="no log on the way to the target holds it",
-            hint=f"check the GTID; relight catalog {plan.shard} shows which log holds what",
+            hint=f"check the GTID; which log holds what is shown by: {command_line('catalog', plan.shard)}",
         )  # fmt: skip
     segments = tuple(
         planned.model_copy(update={"take": planned.take - skip, "skip": planned.take & skip})

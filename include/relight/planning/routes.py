@@ -14,7 +14,7 @@ from relight.backups.branches import Branch
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import Chain, Link, follow
 from relight.backups.manifest import SegmentManifest
-from relight.errors import ObjectCorrupt, TargetError
+from relight.errors import ObjectCorrupt, TargetError, command_line
 from relight.gtid import Gtid, GtidSet
 from relight.planning.log_file import segment_of
 from relight.planning.target import Target
@@ -73,7 +73,8 @@ def _to_time(catalog: Catalog, snapshot: CatalogSnapshot, target: Target, branch
     raise TargetError(
         "the logs in the store do not go as far as the target", on=str(target),
         why=f"the last transaction in them was committed at {text_of(reached(snapshot, chain))}",
-        hint=f"the nearest reachable point is latest; newer logs are shipped by: relight backup logs {catalog.shard}",
+        hint="the nearest reachable point is latest; newer logs are shipped by: "
+        f"{command_line('backup', 'logs', catalog.shard)}",
     )  # fmt: skip
 
 

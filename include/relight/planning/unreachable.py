@@ -8,7 +8,7 @@ from relight.backups.branches import Branch
 from relight.backups.catalog import Catalog, CatalogSnapshot
 from relight.backups.chain import Chain
 from relight.backups.manifest import SegmentManifest
-from relight.errors import GapError, ObjectMissing, TargetError
+from relight.errors import GapError, ObjectMissing, TargetError, command_line
 from relight.planning.target import Target
 
 
@@ -76,7 +76,7 @@ def parts_missing(catalog: Catalog, snapshot: CatalogSnapshot) -> ObjectMissing:
     return ObjectMissing(
         "parts of a snapshot are gone", on=snapshot.missing[0], why=damage(snapshot),
         hint="no intact snapshot is old enough; restore the object from a copy, "
-        f"or take a backup if a server is left: relight backup full {catalog.shard}",
+        f"or take a backup if a server is left: {command_line('backup', 'full', catalog.shard)}",
     )  # fmt: skip
 
 

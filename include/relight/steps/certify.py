@@ -34,6 +34,10 @@ from relight.step_records import PROVING, RESTORING, elapsed, load_records
 from relight.steps.stepping import step
 
 
+PLACEHOLDERS = ("NAME", "WHY")
+"""Stand in a printed command for the name and the reason of whoever approves. Nobody approves with them as they are."""
+
+
 class CertificateSummary(Value):
     """Where the certificate is."""
 
@@ -105,9 +109,13 @@ def _refuse_unapproved(site: Site, run: Run, judgement: Judgement) -> None:
             lacks, on=run.shard,
             why="; ".join(judgement.inconclusive[:10]) or "each promotion of its tier needs a name",
             hint="the server stays closed; read the verdicts; if that may be promoted, go on with this run: clear task "
-            f"'approve' in Airflow, or relight restore {run.shard} --run-id {run.run_id} --approved-by NAME "
-            "--approval-reason WHY",
+            f"'approve' in Airflow; or, with your own name and reason: {_approved(run)}",
         )  # fmt: skip
+
+
+def _approved(run: Run) -> str:
+    name, why = PLACEHOLDERS
+    return run.model_copy(update={"approved_by": name, "approval_reason": why}).command(goes_on=True)
 
 
 def _key(run: Run, certificate: str) -> str:

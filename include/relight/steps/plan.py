@@ -52,7 +52,8 @@ def plan_run(site: Site, run: Run) -> PlanSummary:
     if (plan.target, plan.shard, plan.skip, plan.timeline) != (run.target, run.shard, run.skip, followed):
         raise PlanError(
             "the run has a plan already", on=run.run_id,
-            why=f"for {plan.shard} and {plan.target}{without}, timeline {plan.timeline}", hint="start a new run",
+            why=f"for {plan.shard} and {plan.target}{without}, timeline {plan.timeline}",
+            hint=f"go on with what it was begun for: {_as_planned(run, plan)}; or start a new run: {run.command()}",
         )  # fmt: skip
     for note in plan.notes:
         site.progress.say(f"{run.shard}: {note}")
@@ -73,6 +74,11 @@ def summary_of(run: Run, plan: Plan) -> PlanSummary:
         transactions=sum(planned.take.count() for planned in plan.segments), download_bytes=plan.download_bytes,
         disk_bytes=plan.disk_bytes, notes=plan.notes, timeline=plan.timeline,
     )  # fmt: skip
+
+
+def _as_planned(run: Run, plan: Plan) -> str:
+    begun = {"target": plan.target, "shard": plan.shard, "skip": plan.skip, "timeline": plan.timeline}
+    return run.model_copy(update=begun).command(goes_on=True)
 
 
 def _stored(site: Site, run: Run) -> Plan | None:

@@ -17,7 +17,7 @@ from relight.backups.catalog import Catalog, load_catalog
 from relight.backups.manifest import SegmentManifest, Value
 from relight.backups.present import refuse_foreign, refuse_other_content
 from relight.backups.shipping import Digests, Origin, ship
-from relight.errors import GapError
+from relight.errors import GapError, command_line
 from relight.gtid import GtidSet
 from relight.lane.survey import survey
 from relight.server.left_out import what_is_left_out
@@ -149,7 +149,8 @@ def _refuse_hole(shard: str, lost: GtidSet) -> None:
         raise GapError(
             "transactions were purged before they were shipped", on=shard,
             why=f"{lost.count()} transactions are in no log any more: {lost}",
-            hint=f"no restore can cross this gap; take a full backup now: relight backup full {shard}",
+            hint="no restore can cross this gap; take a full backup now: "
+            f"{command_line('backup', 'full', shard)}",
         )  # fmt: skip
 
 
