@@ -17,6 +17,7 @@ from relight_airflow.failures import plain_errors
 from relight_airflow.notify import Waiting
 from relight_airflow.operators import CHECK, StepOperator
 from relight_airflow.place import fleet
+from relight_airflow.request import optional_text, said
 
 PROMOTE, KEEP_CLOSED = "Promote", "Keep closed"
 _MOST_SHOWN = 200
@@ -25,8 +26,9 @@ _MOST_SHOWN = 200
 def answer_params() -> dict[str, Param]:
     """What the person fills in, besides the choice: the operator's ``params``."""
     return {
-        # Airflow wants a value before anybody could give one, so that there is one is looked at in the answer.
-        "reason": Param("", type="string", title="Why", description="Stands in the certificate, beside your name.")
+        # Airflow wants a value before anybody could give one, and lets nobody answer without one that may not be null.
+        # "Keep closed" needs none, so whether there is one is looked at in the answer.
+        "reason": optional_text("Why", f"Stands in the certificate, beside your name. '{KEEP_CLOSED}' needs none.")
     }
 
 
@@ -67,7 +69,7 @@ class ApproveOperator(HITLOperator):
         """Who approved and why. The task fails if nobody did."""
         answer = super().execute_complete(context, event)
         who = (answer["responded_by_user"] or {}).get("name") or ""
-        reason = str(answer["params_input"].get("reason") or "").strip()
+        reason = said(answer["params_input"], "reason")
         run = Run.model_validate(context["ti"].xcom_pull(task_ids=CHECK))
         with plain_errors(self.log):
             if answer["chosen_options"] == [PROMOTE] and not reason:

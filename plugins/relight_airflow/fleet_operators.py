@@ -39,7 +39,7 @@ class CheckFleetOperator(RelightOperator):
         """Check, and give the request."""
         with plain_errors(self.log):
             refuse_unknown(context["dag_run"].conf or {}, context["dag"].params)
-            asked = read_fleet_request(fleet(), context["params"])
+            asked = read_fleet_request(fleet(), context["params"], requested_by=_asker(context["dag_run"]))
             child_runs.refuse_if_paused(context["ti"])
         self.log.info("%s: %s shards %s to %s", asked.incident, asked.mode, in_words(asked.wanted), asked.target)
         return asked.model_dump(mode="json")
@@ -156,11 +156,15 @@ class FleetReportOperator(RelightOperator):
             parallel=site.fleet.store.parallel * 4,
         )
         return IncidentReport(
-            incident=asked.incident, requested_by=str(getattr(dag_run, "triggering_user_name", "") or ""),
+            incident=asked.incident, requested_by=_asker(dag_run),
             target=str(asked.target), mode=asked.mode, began=dag_run.start_date, ended=datetime.now(UTC),
             at_once=site.fleet.limits.restores, pools=chosen["pools"], skew_s=skew(asked.target, found),
             shards=tuple(found),
         )  # fmt: skip
+
+
+def _asker(dag_run: Any) -> str:
+    return str(getattr(dag_run, "triggering_user_name", "") or "")
 
 
 def _request(ti: Any) -> FleetRequest:

@@ -17,8 +17,11 @@ from relight_airflow.request import (
     FLEET_RUN,
     approval_params,
     mode_param,
+    optional_text,
+    read_approval,
     read_request,
     read_target,
+    said,
     salvage_param,
     shard_names,
     target_params,
@@ -69,9 +72,7 @@ def fleet_params() -> dict[str, Param]:
             description="latest: the newest point that the store holds, for each shard its own. time: the same moment "
             "for every shard.",
         ),
-        "target_value": Param(
-            "", type="string", title="Time", description="Empty for latest. For time like 2026-11-22T19:00:00Z."
-        ),
+        "target_value": optional_text("Time", "Empty for latest. For time like 2026-11-22T19:00:00Z."),
         "mode": mode_param(),
         "salvage": salvage_param(),
         **approval_params(),
@@ -88,9 +89,8 @@ def _which_params() -> dict[str, Param]:
             None, type=["array", "null"], items={"type": "string"}, examples=shard_names(), title="Shards",
             description="By name. Of these four, what is filled in must all hold; at least one must be filled in.",
         ),
-        "pattern": Param(
-            "", type="string", title="Name pattern",
-            description="Shards whose names are like it: * stands for any characters, ? for one.",
+        "pattern": optional_text(
+            "Name pattern", "Shards whose names are like it: * stands for any characters, ? for one."
         ),
         "tier": Param(
             None, type=["integer", "null"], minimum=1, maximum=9, title="Tier",
@@ -99,22 +99,22 @@ def _which_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
-def read_fleet_request(fleet: Fleet, params: Mapping[str, Any]) -> FleetRequest:
-    """Check a request, with nobody being asked whether it is down.
+def read_fleet_request(fleet: Fleet, params: Mapping[str, Any], *, requested_by: str = "") -> FleetRequest:
+    """Check a request, with nobody being asked whether it is down. ``requested_by``: the account that is signed in.
 
     :raises FleetError: no shard is meant, or one that cannot be rehearsed; TargetError: no target for several shards.
     """
-    if str(params["target_kind"]) not in KINDS:
+    kind, mode = said(params, "target_kind"), said(params, "mode")
+    if kind not in KINDS:
         raise TargetError(
-            "not a target for several shards", on=str(params["target_kind"]), why="it belongs to one shard's own log",
+            "not a target for several shards", on=kind, why="it belongs to one shard's own log",
             hint="use latest or time; for anything else run DAG restore, shard by shard",
         )  # fmt: skip
+    who, why = read_approval(params, mode, requested_by)
     request = FleetRequest.model_validate({
-        "incident": incident_id(str(params["incident"] or "")), "wanted": _wanted(params),
-        "target_kind": str(params["target_kind"]), "target_value": str(params["target_value"] or "").strip(),
-        "mode": str(params["mode"]), "salvage": bool(params["salvage"]),
-        "approved_by": str(params["approved_by"] or "").strip(),
-        "approval_reason": str(params["approval_reason"] or "").strip(),
+        "incident": incident_id(said(params, "incident")), "wanted": _wanted(params),
+        "target_kind": kind, "target_value": said(params, "target_value"), "mode": mode,
+        "salvage": params.get("salvage") is not False, "approved_by": who, "approval_reason": why,
     })  # fmt: skip
     meant = candidates(fleet, request.wanted)
     _refuse_without_scratch(meant, request.mode)
@@ -125,8 +125,8 @@ def read_fleet_request(fleet: Fleet, params: Mapping[str, Any]) -> FleetRequest:
 
 def _wanted(params: Mapping[str, Any]) -> Wanted:
     return Wanted(
-        names=tuple(params["shards"] or ()), pattern=str(params["pattern"] or "").strip(), tier=params["tier"],
-        down=bool(params["all_down"]),
+        names=tuple(str(name).strip() for name in params.get("shards") or ()), pattern=said(params, "pattern"),
+        tier=params.get("tier"), down=bool(params.get("all_down")),
     )  # fmt: skip
 
 

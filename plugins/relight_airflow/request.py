@@ -49,6 +49,17 @@ def shard_param(*first: str) -> Param:
     return Param(type="string", title="Shard", description="A shard of the fleet file.", **settings)
 
 
+def optional_text(title: str, description: str, **more: Any) -> Param:
+    """A text that need not be given. Airflow's form wants every parameter to be filled in that may not be null."""
+    return Param("", type=["null", "string"], title=title, description=description, **more)
+
+
+def said(params: Mapping[str, Any], name: str) -> str:
+    """What a text parameter says. None, nothing and blanks all say nothing: which of them it is depends on the form."""
+    value = params.get(name)
+    return "" if value is None else str(value).strip()
+
+
 def target_params() -> dict[str, Param]:
     """Where to restore to."""
     return {
@@ -58,9 +69,9 @@ def target_params() -> dict[str, Param]:
             "gtid: up to that transaction, itself included. before: up to it, itself not included. "
             "position: what begins before that position of a binary log file.",
         ),
-        "target_value": Param(
-            "", type="string", title="Time, GTID or position",
-            description="Empty for latest. For time like 2026-11-22T19:00:00Z, for gtid and before like UUID:N, "
+        "target_value": optional_text(
+            "Time, GTID or position",
+            "Empty for latest. For time like 2026-11-22T19:00:00Z, for gtid and before like UUID:N, "
             "for position like binlog.000003:4711 or UUID/binlog.000003:4711.",
         ),
     }  # fmt: skip
@@ -68,11 +79,12 @@ def target_params() -> dict[str, Param]:
 
 def skip_param() -> Param:
     """What is left out."""
-    return Param(
-        "", type="string", title="Transactions to leave out", section="Exceptions",
-        description="GTIDs, joined by commas. The run stops before anything is replayed if later transactions build "
-        "on one of them, and names those.",
-    )  # fmt: skip
+    return optional_text(
+        "Transactions to leave out",
+        "GTIDs, joined by commas. The run stops before anything is replayed if later transactions build on one of "
+        "them, and names those.",
+        section="Exceptions",
+    )
 
 
 def timeline_param() -> Param:
@@ -105,25 +117,28 @@ def mode_param() -> Param:
 def approval_params() -> dict[str, Param]:
     """Who takes the responsibility where the proof leaves a doubt."""
     return {
-        "approved_by": Param(
-            "", type="string", title="Promote although something is inconclusive: your name", section="Exceptions",
-            description="Only after the report of an earlier run has said what and why. It stands in the certificate. "
-            "What is wrong always stops the run.",
+        "approval_reason": optional_text(
+            "Promote although something is inconclusive: why that is right",
+            "Only after the report of an earlier run has said what and why. It stands in the certificate, beside the "
+            "name of whoever is signed in and starts the run. What is wrong always stops the run.",
+            section="Exceptions",
         ),
-        "approval_reason": Param(
-            "", type="string", title="Why that is right", section="Exceptions",
-            description="Stands in the certificate beside the name.",
+        "approved_by": optional_text(
+            "On whose behalf",
+            "Empty: your own. Another name stands in the certificate behind the reason.",
+            section="Exceptions",
         ),
-    }  # fmt: skip
+    }
 
 
 def fleet_run_param() -> Param:
     """Whether the run is one of many."""
-    return Param(
-        "", type="string", title="Part of a run of restore_fleet", section="Exceptions",
-        description="DAG restore_fleet fills it in. Leave it empty: the tasks of such a run wait for turns in pools "
-        "that only restore_fleet makes.",
-    )  # fmt: skip
+    return optional_text(
+        "Part of a run of restore_fleet",
+        "DAG restore_fleet fills it in. Leave it empty: the tasks of such a run wait for turns in pools that only "
+        "restore_fleet makes.",
+        section="Exceptions",
+    )
 
 
 def most_restores() -> int:
@@ -172,42 +187,48 @@ def read_request(
 ) -> Run:  # fmt: skip
     """Check a request and make it a run. ``mode`` overrides the parameter, for rehearsals.
 
+    :param requested_by: the account that is signed in. An approval is given by it, whatever name was typed.
     :raises FleetError: an unknown shard or mode, or no scratch server for a rehearsal;
         TargetError: kind and value do not go together, or the value is malformed.
     """
-    shard = str(params["shard"])
-    mode = mode or str(params["mode"])
+    mode = mode or said(params, "mode")
     if mode not in MODES:
         raise FleetError("unknown mode", on=mode, hint=f"use {' or '.join(MODES)}")
-    target = read_target(str(params["target_kind"]), str(params["target_value"] or ""))
-    _refuse_half_an_approval(params, mode)
+    who, why = read_approval(params, mode, requested_by)
     run = Run.model_validate({
-        "run_id": run_id, "shard": shard, "target": target, "mode": mode,
-        "skip": str(params.get("skip_gtids") or ""), "approved_by": str(params.get("approved_by") or "").strip(),
-        "approval_reason": str(params.get("approval_reason") or "").strip(),
-        "salvage": bool(params.get("salvage", True)), "requested_by": requested_by, "timeline": params.get("timeline"),
+        "run_id": run_id, "shard": said(params, "shard"), "mode": mode,
+        "target": read_target(said(params, "target_kind"), said(params, "target_value")),
+        "skip": said(params, "skip_gtids"), "approved_by": who, "approval_reason": why,
+        "salvage": params.get("salvage") is not False, "requested_by": requested_by, "timeline": params.get("timeline"),
     })  # fmt: skip
     run.server(fleet)
     return run
 
 
-def _refuse_half_an_approval(params: Mapping[str, Any], mode: str) -> None:
-    who, why = (str(params.get(name) or "").strip() for name in ("approved_by", "approval_reason"))
-    if (who or why) and mode == "rehearse":
+def read_approval(params: Mapping[str, Any], mode: str, account: str) -> tuple[str, str]:
+    """Who takes the responsibility, and why; both empty where nobody does.
+
+    :raises FleetError: it is half an approval, or one that nothing comes of.
+    """
+    name, why = said(params, "approved_by"), said(params, "approval_reason")
+    if (name or why) and mode == "rehearse":
         raise FleetError(
-            "an approval without a use", on=who or why, why="a rehearsal is never promoted",
+            "an approval without a use", on=name or why, why="a rehearsal is never promoted",
             hint="leave both fields empty, or choose 'promote'",
         )  # fmt: skip
+    # A name that anybody can type is no signature: it only tells on whose behalf.
+    who = (account or name) if why else name
     if bool(who) != bool(why):
         raise FleetError(
             "half an approval", on=who or why, why="there is no reason" if who else "there is no name",
             hint="give both, as both stand in the certificate, or neither",
         )  # fmt: skip
+    return who, f"{why} (on behalf of {name})" if name not in ("", who) else why
 
 
 def read_target(kind: str, value: str) -> Target:
     """The target of the two form fields. :raises TargetError: they do not make one."""
-    value = value.strip().removeprefix(f"{kind}:")  # as the command line and the hints of errors write it
+    value = value.strip().removeprefix(f"{kind}:").strip()  # as the command line and the hints of errors write it
     if kind == "latest" and value:
         raise TargetError(
             "a value without a use", on=value, why="the target is 'latest', which takes no value",
@@ -231,7 +252,7 @@ def read_sabotage(value: str) -> tuple[Sabotage, ...]:
 
 def chosen_shards(fleet: Fleet, params: Mapping[str, Any]) -> list[str]:
     """The shards that a run for many is for. :raises FleetError: there is no such shard."""
-    wanted = str(params.get("shard") or EVERY)
+    wanted = said(params, "shard") or EVERY
     return [s.name for s in fleet.shards] if wanted == EVERY else [fleet.shard(wanted).name]
 
 

@@ -20,7 +20,7 @@ from relight.errors import RelightError
 from relight.fleet import Fleet, Server
 from relight_airflow import pools, work
 from relight_airflow.place import fleet_in
-from relight_airflow.request import EVERY, FLEET_RUN, chosen_shards
+from relight_airflow.request import EVERY, FLEET_RUN, chosen_shards, said
 
 ANYWHERE = ("check", "databases", "approve", "shards", "watcher", "look")
 """Tasks that touch no machine; also as ``shards_2`` and so on."""
@@ -34,7 +34,7 @@ def queue_of(task_instance: Any, dag_run: Any) -> str | None:
 
 def pool_of(task_instance: Any, dag_run: Any) -> str | None:
     """The pool for a task instance, None to leave it as it is."""
-    if dag_run is None or dag_run.dag_id != "restore" or not (dag_run.conf or {}).get(FLEET_RUN):
+    if dag_run is None or dag_run.dag_id != "restore" or not said(dag_run.conf or {}, FLEET_RUN):
         return None
     server = _server(task_instance, dag_run)
     return pools.pool_for(task_instance.task_id, server) if server is not None else None
@@ -72,7 +72,7 @@ def _server_of_portion(fleet: Fleet, dag_id: str, portion: work.Portion | None) 
 
 
 def _restored_on(fleet: Fleet, dag_id: str, task_id: str, map_index: int, conf: Mapping[str, Any]) -> Server | None:
-    shard = fleet.shard(str(conf.get("shard")))
+    shard = fleet.shard(said(conf, "shard"))
     if dag_id == "rehearse" or conf.get("mode") == "rehearse":
         return shard.scratch
     rebuilt = {"first_replicas": fleet.first_replicas, "replicas": fleet.later_replicas}

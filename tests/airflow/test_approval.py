@@ -122,6 +122,14 @@ def test_a_refusal_and_no_answer_both_keep_the_server_closed(option: str, user: 
     assert ("nobody answered" in str(caught.value)) == (user is None)
 
 
+@pytest.mark.parametrize("reason", [None, "", " "], ids=["null", "empty", "blanks"])
+def test_a_refusal_needs_no_reason(reason: str | None) -> None:
+    from relight_airflow.failures import FailedForGood
+
+    with pytest.raises(FailedForGood, match="Ada: no reason was given"):
+        answer("Keep closed", {"id": "7", "name": "Ada"}, reason=reason)
+
+
 def test_an_approval_without_a_reason_is_none() -> None:
     from relight_airflow.failures import FailedForGood
 

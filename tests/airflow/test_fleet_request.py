@@ -31,6 +31,24 @@ def test_each_shard_s_run_is_asked_what_was_asked_of_all() -> None:
     assert (run.shard, str(run.target), run.approved_by) == ("shop-2", "time:2026-11-22T19:00:00+00:00", "Ann")
 
 
+@pytest.mark.parametrize("nothing", [None, "", "  "], ids=["null", "empty", "blanks"])
+def test_what_was_left_empty_says_nothing_of_many_either(nothing: str | None) -> None:
+    empty = dict.fromkeys(("target_value", "approved_by", "approval_reason"), nothing)
+    assert read(tier=1, pattern=nothing, **empty).target.kind == "latest"
+    with pytest.raises(FleetError, match="no shards are chosen"):
+        read(pattern=nothing)
+
+
+def test_an_approval_of_many_is_given_by_whoever_is_signed_in() -> None:
+    from relight_airflow.fleet_request import read_fleet_request
+    from relight_airflow.request import read_request
+
+    params = {"incident": "i", "tier": 1, "target_kind": "latest", "mode": "promote", "approval_reason": "seen"}
+    conf = read_fleet_request(fleet("shop-1"), params, requested_by="ada").conf("shop-1", "")
+    run = read_request(fleet("shop-1"), run_id="r", params=conf, requested_by="ada")
+    assert (run.approved_by, run.approval_reason) == ("ada", "seen")
+
+
 def test_a_run_of_many_is_asked_nothing_that_a_restore_does_not_know() -> None:
     from airflow.dag_processing.dagbag import DagBag
 

@@ -128,6 +128,30 @@ def test_an_approval_that_would_count_for_nothing_is_refused(changed: dict[str, 
         read(**changed)
 
 
+@pytest.mark.parametrize("nothing", [None, "", " \t\n"], ids=["null", "empty", "blanks"])
+def test_what_was_left_empty_says_nothing_whatever_the_form_makes_of_it(nothing: str | None) -> None:
+    empty = dict.fromkeys(("target_value", "skip_gtids", "approved_by", "approval_reason", "fleet_run"), nothing)
+    run = read(**empty, timeline=None, salvage=None)
+    assert (str(run.target), str(run.skip), run.approved_by, run.salvage) == ("latest", "", "", True)
+    with pytest.raises(TargetError, match="no time given"):
+        read(target_kind="time", target_value=nothing)
+
+
+def signed_in(**params: Any) -> tuple[str, str]:
+    from relight_airflow.request import read_request
+
+    given = {"shard": "shard-1", "target_kind": "latest", "target_value": "", "mode": "promote", **params}
+    run = read_request(fleet("shard-1"), run_id="r", params=given, requested_by="ada")
+    return run.approved_by, run.approval_reason
+
+
+def test_an_approval_is_given_by_whoever_is_signed_in_whatever_name_was_typed() -> None:
+    assert signed_in(approval_reason="seen") == ("ada", "seen")
+    assert signed_in(approval_reason="seen", approved_by=" ada ") == ("ada", "seen")
+    assert signed_in(approval_reason="seen", approved_by="the CTO") == ("ada", "seen (on behalf of the CTO)")
+    assert read(approval_reason="seen", approved_by="the CTO").approved_by == "the CTO", "no account is known"
+
+
 def test_transactions_to_leave_out_that_are_none_are_refused() -> None:
     with pytest.raises(TargetError):
         read(skip_gtids="the delete of last night")

@@ -57,6 +57,14 @@ def test_what_was_started_with_curl_is_joined_too() -> None:
     assert place(api, order()).joined
 
 
+@pytest.mark.parametrize("nothing", [None, " "], ids=["null", "blanks"])
+def test_what_was_started_with_airflows_form_is_joined_too(nothing: str | None) -> None:
+    api: Any = Airflow()
+    empty = dict.fromkeys(("target_value", "skip_gtids", "approved_by", "approval_reason"), nothing)
+    api.start("restore", {"shard": "shard-1", **empty}, run_id="inc-7__shard-1")
+    assert place(api, order()).joined
+
+
 def test_another_restore_of_the_same_name_is_not_joined() -> None:
     api: Any = Airflow()
     place(api, order())

@@ -117,8 +117,13 @@ def _start_or_join(api: AirflowApi, dag: str, name: str, conf: Mapping[str, Any]
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Pure: where the request of a run is another one, in words."""
     whole = {**_DEFAULTS, **theirs}
-    differing = [name for name in mine if whole.get(name) != mine[name]]
+    differing = [name for name in mine if _said(whole.get(name)) != _said(mine[name])]
     return [f"{name} is {whole.get(name)!r} there, {mine[name]!r} here" for name in differing]
+
+
+def _said(value: Any) -> Any:
+    """None, nothing and blanks all say nothing: which of them it is depends on the form that was filled in."""
+    return (value.strip() or None) if isinstance(value, str) else value
 
 
 def refuse_other_restore(run: str, asked: Mapping[str, Any], there: Mapping[str, Any]) -> None:
