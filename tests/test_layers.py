@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "outdated": {"errors", "gtid", "site", "backups", "planning", "fencing", "server", "store"},
     "verify": {"errors", "accounting", "backups", "binlog", "lane", "run_files", "server"},
     "step_records": {"backups", "errors", "reading", "site", "store"},
-    "reporting": {"backups", "errors", "fleet", "forecast", "overview", "planning", "reading", "rehearsal",
+    "reporting": {"backups", "errors", "fleet", "forecast", "incident", "overview", "planning", "reading", "rehearsal",
               "run_files", "sabotage", "site", "step_records", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "reading", "site", "step_records", "store"},
     "overview": {"backups", "errors", "fencing", "fleet", "forecast", "gtid", "planning", "reading", "rehearsal", "site", "store"},

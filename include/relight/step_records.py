@@ -29,6 +29,8 @@ class StepRecord(Value):
     ended: AwareDatetime
     outcome: Literal["done", "failed"]
     error: str = ""
+    hint: str = ""
+    """What to do about the error."""
     summary: dict[str, Any] = Field(default_factory=dict)
 
     @property

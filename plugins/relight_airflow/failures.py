@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from relight.errors import RelightError
+from relight_airflow.live import keep_error
 
 
 class TaskFailed(SystemExit):
@@ -46,4 +47,5 @@ def plain_errors(log: Any) -> Iterator[None]:
         for name in ("on", "why", "hint"):
             if text := getattr(error, name):
                 log.error("  %s: %s", name, text)
+        keep_error(error, log)
         raise (FailedForNow(error) if error.retryable else FailedForGood(error)) from None

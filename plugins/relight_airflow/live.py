@@ -13,9 +13,17 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
+from relight.errors import RelightError
+
 KEY = "relight_progress"
 """What it is called in the state store. ``{"at": time, "bars": [{"label", "done", "total", "speed"}]}``, in bytes and
 bytes per second unless the label says otherwise."""
+
+ERROR = "relight_error"
+"""What is kept there of a failure: ``{"error": text, "hint": text}``, for the page that shows the run."""
+
+_LONGEST = 4000
+"""So much of an error's text is kept; the log has all of it."""
 
 _MOST_BARS = 40
 """The newest; a state store is for small values."""
@@ -72,6 +80,17 @@ class Live:
         except Exception as error:  # noqa: BLE001 -- no restore fails because nobody can watch it
             self._memory = None
             self._log.warning("the page will show no progress of this task: %s: %s", type(error).__name__, error)
+
+
+def keep_error(error: RelightError, log: Any) -> None:
+    """Leave why this task fails, and what to do, for the page that shows the run. Outside of a task: nothing."""
+    memory = memory_of_this_task()
+    if memory is None:
+        return
+    try:
+        memory.set(ERROR, {"error": str(error)[:_LONGEST], "hint": error.hint[:_LONGEST]})
+    except Exception as failure:  # noqa: BLE001 -- what is said is the error, not that it cannot be shown twice
+        log.warning("the page will not show why: %s: %s", type(failure).__name__, failure)
 
 
 def memory_of_this_task() -> Any:

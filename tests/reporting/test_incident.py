@@ -141,3 +141,62 @@ def test_a_run_with_a_forecast_of_its_own_is_told_by_what_its_steps_have_done() 
     assert (
         done > left(*before, over("restore_snapshot"), *replays) > left(*before, over("restore_snapshot"), *replays[:3])
     )
+
+
+def test_a_card_carries_its_run_and_its_incident() -> None:
+    ours, by_hand = run("a"), run("a").model_copy(update={"run": "manual__2026-11-24T12:00:00+00:00"})
+    assert (ours.incident, by_hand.incident) == ("i", "")
+
+
+@pytest.mark.parametrize("later", ["queued", "running", "success", "failed"])
+def test_a_failed_run_that_a_later_one_has_replaced_counts_no_more(later: str) -> None:
+    old = run("a", task("guard", "failed"), state="failed", began=30).model_copy(update={"run": "old__a"})
+    other = run("b", state="failed", began=40)
+    rehearsed = run("a", state="success", began=1).model_copy(update={"dag": "rehearse", "mode": "rehearse"})
+    new = run("a", state=later, began=None if later == "queued" else 5)
+    found = make_incident([old, other, rehearsed, new], {}, NOW)
+    kinds = {card.key: card.kind for card in found.cards}
+    assert kinds["restore/old__a"] == "replaced"
+    assert kinds["restore/i__b"] == "failed"
+    counts = {kind: count for kind, _, count in found.counts}
+    assert counts["failed"] == 1 + (later == "failed")
+    assert found.cards[-1].key == "restore/old__a", "what needs nobody comes last"
+    alone = make_incident([old, rehearsed], {}, NOW)
+    assert [card.kind for card in alone.cards if card.now.mode == "promote"] == ["failed"], (
+        "a rehearsal replaces nothing"
+    )
+
+
+def test_a_run_that_was_stopped_is_called_so_and_its_bar_is_not_full() -> None:
+    over = [task(name, "success") for name in ("check", "plan")]
+    never = [TaskNow(task=name, state="skipped") for name in ("replay", "promote", "report", "watcher")]
+    (card,) = make_incident([run("a", *over, task("guard", "failed"), *never, state="failed")], {}, NOW).cards
+    assert (card.word, card.done, card.total) == ("cancelled", 2, 7)
+
+
+def test_the_bar_of_a_run_that_failed_shows_how_far_it_came() -> None:
+    rest = [TaskNow(task=name, state="upstream_failed") for name in ("replay", "promote")]
+    passed_over = task("salvage", "skipped")
+    watcher = task("watcher", "failed")
+    tasks = [task("check", "success"), passed_over, task("guard", "failed"), *rest, task("report", "success"), watcher]
+    (card,) = make_incident([run("a", *tasks, state="failed")], {}, NOW).cards
+    assert (card.word, card.done, card.total) == ("failed", 3, 7)
+    (well,) = make_incident([run("a", task("check", "success"), *rest[:1], state="success")], {}, NOW).cards
+    assert (well.done, well.total) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (run("a", task("guard", "failed"), state="failed"), "the server stays closed"),
+        (run("a", task("promote", "success"), task("replicas", "failed"), state="failed"), "takes writes"),
+        (run("a", state="queued", began=None), "wait"),
+        (run("a", state="success"), "relight backup full a"),
+        (run("a", state="success").model_copy(update={"mode": "rehearse"}), "Nothing"),
+        (run("a", TaskNow(task="watcher", state="skipped"), state="failed"), "start a new run"),
+    ],
+    ids=["failed", "failed once open", "queued", "done", "rehearsed", "cancelled"],
+)  # fmt: skip
+def test_each_run_says_what_to_do_next(made: RunNow, said: str) -> None:
+    (card,) = make_incident([made], {}, NOW).cards
+    assert said in card.next

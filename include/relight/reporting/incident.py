@@ -9,15 +9,19 @@ from typing import Final, Literal
 
 from relight.backups.manifest import Value
 from relight.forecast.values import Forecast, Span
+from relight.reporting.next_steps import WAITING, after_failure, after_success
 from relight.reporting.running import LiveBar, RunNow, TaskNow
 from relight.reporting.time_left import time_left
 
-Kind = Literal["failed", "waiting", "running", "queued", "success"]
+Kind = Literal["failed", "waiting", "running", "queued", "success", "replaced"]
 
 WORDS: Final[Mapping[Kind, str]] = {
     "waiting": "waits for a person", "failed": "failed", "running": "running", "queued": "queued", "success": "done",
+    "replaced": "failed, a later run has replaced it",
 }  # fmt: skip
 """What each state is called, the most urgent first."""
+CANCELLED: Final = "cancelled"
+"""What a failed run is called that somebody has stopped."""
 _URGENCY: Final = {kind: place for place, kind in enumerate(WORDS)}
 
 DOING: Final[Mapping[str, str]] = {
@@ -67,6 +71,8 @@ class RunCard(Value):
     """Until the shard takes writes again, if the forecast holds. None: nothing is known, or it does already."""
     late: float
     """By how much the upper end of the forecast is exceeded."""
+    next: str
+    """What to do next, in words; empty while it goes on."""
     failed: tuple[TaskNow, ...]
     asks: tuple[TaskNow, ...]
     stripes: tuple[Stripe, ...] = ()
@@ -110,9 +116,12 @@ def make_incident(
     began = min((run.started or run.queued or now for run in runs), default=None)
     span = _span((now - began).total_seconds() if began else 1.0)
     cards = [
-        make_card(run, forecasts.get(run.shard), now, began or now, span, (foreseen or {}).get(f"{run.dag}/{run.run}"))
+        make_card(
+            run, forecasts.get(run.shard), now, began or now, span, (foreseen or {}).get(f"{run.dag}/{run.run}"),
+            replaced=_is_replaced(run, runs, now),
+        )
         for run in runs
-    ]
+    ]  # fmt: skip
     cards.sort(key=lambda card: (_URGENCY[card.kind], card.now.started or now, card.now.shard))
     lefts = [card.left.seconds for card in cards if card.left and card.kind == "running"]
     return Incident(
@@ -131,25 +140,56 @@ def _span(passed: float) -> float:
 _STEPS: Final = (1, 5, 15, 30, 60, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 
+def _is_replaced(run: RunNow, runs: Iterable[RunNow], now: datetime) -> bool:
+    """Whether a failed run is no longer of interest, since a later one does the same."""
+    return run.state == "failed" and any(
+        (one.shard, one.mode) == (run.shard, run.mode) and _begun(one, now) > _begun(run, now) for one in runs
+    )
+
+
+def _begun(run: RunNow, now: datetime) -> datetime:
+    return run.started or run.queued or now
+
+
 def make_card(
-    run: RunNow, forecast: Span | None, now: datetime, began: datetime, span: float, own: Forecast | None = None
-) -> RunCard:
+    run: RunNow, forecast: Span | None, now: datetime, began: datetime, span: float, own: Forecast | None = None, *,
+    replaced: bool = False,
+) -> RunCard:  # fmt: skip
     """One run; ``began`` and ``span`` are what its chart begins with and covers, ``own`` is its own forecast."""
     active = [task for task in run.tasks if task.state in _AT_WORK]
     asks = tuple(task for task in run.tasks if task.waits)
     bars = tuple((task.task, bar) for task in active for bar in task.bars)
     elapsed = ((run.ended or now) - (run.started or run.ended or now)).total_seconds()
-    kind = _kind(run, asks)
+    kind = "replaced" if replaced else _kind(run, asks)
     open_again = any(task.task == "promote" and task.state == "success" for task in run.tasks)
     waits = open_again or kind not in ("running", "queued")
     left, late = (None, 0.0) if waits else time_left(run, forecast, own, elapsed, now)
     return RunCard(
-        now=run, kind=kind, word=WORDS[kind], doing=_doing(run, active), done=sum(t.state in _OVER for t in run.tasks),
+        now=run, kind=kind, word=CANCELLED if kind == "failed" and _was_stopped(run) else WORDS[kind],
+        doing=_doing(run, active), done=_done(run), next=_next(run, kind, open_again=open_again),
         total=len(run.tasks), bars=bars, speed=sum(bar.speed for _, bar in bars if bar.share < 1), elapsed=elapsed,
         left=left, late=late,
         failed=tuple(task for task in run.tasks if task.state == "failed" and task.task != "watcher"), asks=asks,
         stripes=tuple(_stripes(run.tasks, began, span, now)),
     )  # fmt: skip
+
+
+def _done(run: RunNow) -> int:
+    """How many tasks are over. Those that a run which failed never came to are not."""
+    if run.state != "failed":
+        return sum(task.state in _OVER for task in run.tasks)
+    return sum(task.state == "success" or (task.state == "skipped" and bool(task.started)) for task in run.tasks)
+
+
+def _was_stopped(run: RunNow) -> bool:
+    """A run that fails by itself ends with its watcher. One that somebody marks as failed does not come to that."""
+    return any(task.task == "watcher" and task.state != "failed" for task in run.tasks)
+
+
+def _next(run: RunNow, kind: Kind, *, open_again: bool) -> str:
+    if kind == "failed":
+        return after_failure(run.mode, stopped=_was_stopped(run), open_again=open_again)
+    return after_success(run.shard, run.mode) if kind == "success" else WAITING if kind == "queued" else ""
 
 
 def _kind(run: RunNow, asks: Sequence[TaskNow]) -> Kind:

@@ -14,6 +14,7 @@ from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.reading import read_json
 from relight.rehearsal.history import ShardHistory, coverage
 from relight.reporting.report import Report
+from relight.reporting.words import size
 from relight.site import Run
 from relight.step_records import PROVING, RESTORING, StepRecord, elapsed
 from relight.store.base import Store
@@ -32,6 +33,7 @@ def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.filters["size"] = size
     return environment.get_template("report.html.j2").render(
         fleet=fleet, coverage=coverage(fleet, report.written_at, WITHIN_DAYS), **values_of(report)
     )
@@ -40,8 +42,8 @@ def render_page(report: Report, fleet: Sequence[ShardHistory] = ()) -> str:
 def values_of(report: Report) -> dict[str, Any]:
     """What the parts of a report are made from."""
     return {
-        "report": report, "totals": report.totals_per_step(), "bars": _bars(report.steps),
-        "checks": report.checks_in_sum(), "lanes": _lane_speeds(report.steps),
+        "report": report, "hints": report.hints(), "totals": report.totals_per_step(), "bars": _bars(report.steps),
+        "checks": report.checks_in_sum(), "lanes": lane_speeds(report.steps),
         "restoring": elapsed(report.steps, RESTORING), "proving": elapsed(report.steps, PROVING),
     }  # fmt: skip
 
@@ -98,13 +100,13 @@ def _bars(steps: tuple[StepRecord, ...]) -> list[_Bar]:
     ]  # fmt: skip
 
 
-class _LaneSpeed(Value):
-    """How fast a task replayed its lanes; ``width`` in percent of the fastest."""
+class LaneSpeed(Value):
+    """How fast a task replayed its lanes, in words; ``width`` in percent of the fastest."""
 
     label: str
-    megabytes: float
+    amount: str
     seconds: float
-    speed: float
+    speed: str
     width: float
 
 
@@ -114,18 +116,18 @@ def _number(record: StepRecord, name: str) -> float:
     return float(found) if isinstance(found, int | float) and math.isfinite(found) else 0.0
 
 
-def _lane_speeds(steps: Sequence[StepRecord]) -> list[_LaneSpeed]:
+def lane_speeds(steps: Sequence[StepRecord]) -> list[LaneSpeed]:
     """Those that succeeded, the slowest to end first: it decided when replay was over."""
     last = {record.key: record for record in steps if record.step == "replay" and record.outcome == "done"}
     told = [
-        (str(r.summary.get("label", r.key)), _number(r, "bytes") / 1e6, max(_number(r, "seconds"), 0.001))
+        (str(r.summary.get("label", r.key)), _number(r, "bytes"), max(_number(r, "seconds"), 0.001))
         for r in sorted(last.values(), key=lambda r: r.seconds, reverse=True)
-    ]  # fmt: skip
-    fastest = max((megabytes / seconds for _, megabytes, seconds in told), default=0.0) or 1.0
+    ]
+    fastest = max((amount / seconds for _, amount, seconds in told), default=0.0) or 1.0
     return [
-        _LaneSpeed(
-            label=label, megabytes=round(megabytes, 1), seconds=round(seconds, 2),
-            speed=round(megabytes / seconds, 1), width=round(100 * megabytes / seconds / fastest, 2),
+        LaneSpeed(
+            label=label, amount=size(amount), seconds=round(seconds, 2), speed=f"{size(amount / seconds)}/s",
+            width=round(100 * amount / seconds / fastest, 2),
         )
-        for label, megabytes, seconds in told
+        for label, amount, seconds in told
     ]  # fmt: skip

@@ -59,6 +59,10 @@ class Report(Value):
         kinds = list(dict.fromkeys(check.check for check in self.checks))
         return [_in_sum([check for check in self.checks if check.check == kind]) for kind in kinds]
 
+    def hints(self) -> dict[str, str]:
+        """What to do about each problem, where that is known."""
+        return {_problem(record): record.hint for record in self.steps if record.outcome == "failed" and record.hint}
+
     def totals_per_step(self) -> list[tuple[str, int, float, float]]:
         """Step, number of attempts, seconds from its first beginning to its last end, seconds of work."""
         names = list(dict.fromkeys(record.step for record in self.steps))
@@ -127,7 +131,11 @@ def _told(records: list[StepRecord], step: str, name: str, otherwise: Any) -> An
 def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
     """Failures that no later attempt at the same step has put right."""
     last: dict[tuple[str, str], StepRecord] = {(r.step, r.key): r for r in records}
-    return tuple(f"{f'{r.step} {r.key}'.strip()}: {r.error}" for r in last.values() if r.outcome == "failed")
+    return tuple(_problem(record) for record in last.values() if record.outcome == "failed")
+
+
+def _problem(record: StepRecord) -> str:
+    return f"{f'{record.step} {record.key}'.strip()}: {record.error}"
 
 
 def run_timing(report: Report, fleet: Fleet) -> Timing | None:

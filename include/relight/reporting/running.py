@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from relight.backups.manifest import Value
+from relight.incident.naming import BETWEEN
 
 
 class LiveBar(Value):
@@ -35,6 +36,9 @@ class TaskNow(Value):
     waits: bool = False
     """For a person's answer."""
     bars: tuple[LiveBar, ...] = ()
+    error: str = ""
+    """Why it has failed, and what to do; empty where it has not, or nobody knows."""
+    hint: str = ""
 
 
 class RunNow(Value):
@@ -50,3 +54,9 @@ class RunNow(Value):
     started: datetime | None = None
     ended: datetime | None = None
     tasks: tuple[TaskNow, ...] = ()
+
+    @property
+    def incident(self) -> str:
+        """What it is a part of; empty where somebody has started it by itself."""
+        name, between, shard = self.run.rpartition(BETWEEN)
+        return name if between and shard == self.shard else ""

@@ -37,8 +37,9 @@ def step(
                 result = function(site, run, *args, **kwargs)
             except RelightError as error:
                 failure = StepRecord(
-                    step=name, key=key, started=started, ended=datetime.now(UTC), outcome="failed", error=str(error)
-                )
+                    step=name, key=key, started=started, ended=datetime.now(UTC), outcome="failed", error=str(error),
+                    hint=error.hint,
+                )  # fmt: skip
                 try:
                     keep_record(site.store, run, failure)
                 except StoreError as unkept:

@@ -14,7 +14,7 @@ from relight.reporting.page import newest_report, values_of
 from relight_airflow.pages.access import SEES_THE_RUN
 from relight_airflow.pages.foreseen import forecasts, foreseen, run_of
 from relight_airflow.pages.rendering import page, part
-from relight_airflow.pages.runs import one_run
+from relight_airflow.pages.runs import is_paused, one_run
 from relight_airflow.pages.site import site
 
 router = APIRouter(dependencies=[SEES_THE_RUN])
@@ -26,7 +26,7 @@ def run(request: Request, dag_id: str, run_id: str) -> HTMLResponse:
     card = _card(dag_id, run_id)
     report = newest_report(site().store, run_of(card.now))
     values = values_of(report) if report else {"report": None}
-    return page(request, "run.html.j2", card=card, parts=_parts(request, card), **values)
+    return page(request, "run.html.j2", card=card, parts=_parts(request, card), paused=is_paused(dag_id), **values)
 
 
 @router.get("/run/{dag_id}/{run_id}/data")
@@ -65,5 +65,6 @@ def _parts(request: Request, card: RunCard) -> list[tuple[str, str, str]]:
     asks = [("people", card.key, part(request, "live.html.j2", "question", card=card))] if card.asks else []
     return [
         ("runs", card.key, part(request, "live.html.j2", "run", card=card)), *asks,
+        ("next", "next", part(request, "live.html.j2", "next", card=card)),
         ("tasks", "tasks", part(request, "live.html.j2", "tasks", card=card)),
     ]  # fmt: skip

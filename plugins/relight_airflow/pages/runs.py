@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.hitl import HITLDetail
 from airflow.models.task_state_store import TaskStateStoreModel
@@ -16,11 +17,12 @@ from airflow.utils.session import create_session
 from sqlalchemy import or_, select, tuple_
 
 from relight.reporting.running import LiveBar, RunNow, TaskNow
-from relight_airflow.live import KEY
+from relight_airflow.live import ERROR, KEY
 
 ACTIVE = ("queued", "running")
 RESTORES = ("restore", "rehearse")
 _MOST = 1000
+_FAILED = ("failed", "up_for_retry")
 _STILL_SHOWN = timedelta(hours=2)
 """A run that is over is of interest for so long, and for as long as an older one goes on."""
 
@@ -55,8 +57,22 @@ def recent_runs(dags: Sequence[str], now: datetime) -> list[RunNow]:
         return _read(session, session.execute(mine).all())
 
 
+def paused_dags(*dags: str) -> dict[str, bool]:
+    """Those of these DAGs that Airflow knows, and whether each is paused."""
+    wanted = select(DagModel.dag_id, DagModel.is_paused).where(DagModel.dag_id.in_(dags), DagModel.is_stale.is_(False))
+    with create_session() as session:
+        return {str(dag): bool(paused) for dag, paused in session.execute(wanted)}
+
+
+def is_paused(dag: str) -> bool:
+    """Whether its runs wait until somebody unpauses it."""
+    return paused_dags(dag).get(dag, False)
+
+
 def one_run(dag_id: str, run_id: str) -> RunNow | None:
     """One run; None where there is none of a shard."""
+    if "\x00" in dag_id + run_id:
+        return None  # PostgreSQL refuses to be asked
     with create_session() as session:
         mine = select(*_RUN).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
         return next(iter(_read(session, session.execute(mine).all())), None)
@@ -67,8 +83,8 @@ def _read(session: Any, rows: Sequence[Any]) -> list[RunNow]:
     tasks = _tasks(session, keys)
     return [
         RunNow(
-            dag=dag, run=run, shard=str(conf["shard"]), state=str(state), queued=_utc(queued), started=_utc(started),
-            mode="rehearse" if dag == "rehearse" else str(conf.get("mode") or "promote"),
+            dag=dag, run=run, shard=str(conf["shard"]).strip(), state=str(state), queued=_utc(queued),
+            started=_utc(started), mode="rehearse" if dag == "rehearse" else str(conf.get("mode") or "promote"),
             target=f"{conf.get('target_kind') or 'latest'} {conf.get('target_value') or ''}".strip(), ended=_utc(ended),
             tasks=tuple(tasks[dag, run]),
         )
@@ -83,30 +99,42 @@ def _tasks(session: Any, keys: Sequence[_Key]) -> dict[_Key, list[TaskNow]]:
         select(HITLDetail.ti_id).join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
         .where(of_runs, HITLDetail.responded_at.is_(None), TaskInstance.state.in_(("awaiting_input", "deferred")))
     ))  # fmt: skip
-    bars = _bars(session, keys)
+    kept = _kept(session, keys)
     found: dict[_Key, list[TaskNow]] = defaultdict(list)
     for dag, run, ti, task, index, part, state, started, ended, tries in session.execute(select(*_TASK).where(of_runs)):
+        told = kept.get((dag, run, task, index), {})
+        # What an earlier try has left of its failure is no matter once another has gone through.
+        why = _read_error(told.get(ERROR, "")) if state in _FAILED else {}
         found[dag, run].append(TaskNow(
             task=task, index=index, part=part or "", state=str(state or "none"), started=_utc(started),
-            ended=_utc(ended), tries=tries, waits=ti in waiting, bars=bars.get((dag, run, task, index), ()),
+            ended=_utc(ended), tries=tries, waits=ti in waiting, bars=_read_bars(told.get(KEY, "")), **why,
         ))  # fmt: skip
     return found
 
 
-def _bars(session: Any, keys: Sequence[_Key]) -> dict[tuple[str, str, str, int], tuple[LiveBar, ...]]:
+def _kept(session: Any, keys: Sequence[_Key]) -> dict[tuple[str, str, str, int], dict[str, str]]:
+    """What tasks have left for the pages, by name."""
     kept = TaskStateStoreModel
     rows = session.execute(
-        select(kept.dag_id, kept.run_id, kept.task_id, kept.map_index, kept.value)
-        .where(kept.key == KEY, tuple_(kept.dag_id, kept.run_id).in_(keys))
+        select(kept.dag_id, kept.run_id, kept.task_id, kept.map_index, kept.key, kept.value)
+        .where(kept.key.in_((KEY, ERROR)), tuple_(kept.dag_id, kept.run_id).in_(keys))
     )  # fmt: skip
-    return {(dag, run, task, index): _read_bars(value) for dag, run, task, index, value in rows}
+    found: dict[tuple[str, str, str, int], dict[str, str]] = defaultdict(dict)
+    for dag, run, task, index, name, value in rows:
+        found[dag, run, task, index][name] = value
+    return found
 
 
 def _read_bars(value: str) -> tuple[LiveBar, ...]:
-    told = json.loads(value)
+    told = json.loads(value) if value else None
     if not isinstance(told, dict) or "bars" not in told:
         return ()  # kept elsewhere, by a state store of the installation's own
     return tuple(LiveBar(**bar, at=told["at"]) for bar in told["bars"])
+
+
+def _read_error(value: str) -> dict[str, str]:
+    told = json.loads(value) if value else None
+    return {name: str(told.get(name, "")) for name in ("error", "hint")} if isinstance(told, dict) else {}
 
 
 def _utc(time: datetime | None) -> datetime | None:
