@@ -27,6 +27,9 @@ FLEET_RUN = "fleet_run"
 
 MODES = ("promote", "rehearse")
 
+_LONGEST_NUMBER = 9
+"""Of a timeline, in digits."""
+
 VALUES = {"time": "time", "gtid": "GTID", "before": "GTID", "position": "position"}
 """The kinds of target that need a value, and what it is."""
 
@@ -199,10 +202,21 @@ def read_request(
         "run_id": run_id, "shard": said(params, "shard"), "mode": mode,
         "target": read_target(said(params, "target_kind"), said(params, "target_value")),
         "skip": said(params, "skip_gtids"), "approved_by": who, "approval_reason": why,
-        "salvage": params.get("salvage") is not False, "requested_by": requested_by, "timeline": params.get("timeline"),
+        "salvage": params.get("salvage") is not False, "requested_by": requested_by,
+        "timeline": read_timeline(params.get("timeline")),
     })  # fmt: skip
     run.server(fleet)
     return run
+
+
+def read_timeline(value: object) -> int | None:
+    """The number of a timeline, None for the present one. :raises FleetError: it is none."""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
+        raise FleetError("not a timeline", on=text[:40], hint="give its number, as relight catalog SHARD shows them")
+    return int(text)
 
 
 def read_approval(params: Mapping[str, Any], mode: str, account: str) -> tuple[str, str]:

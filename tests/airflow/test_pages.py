@@ -369,9 +369,7 @@ def test_the_form_starts_a_real_run_once_its_shard_was_typed(chromium: Browser, 
         end_all(world)
         page.get_by_role("button", name="Unpause it").first.click()
         confirm.press("Enter")
-        expect(page.get_by_text("Started. Watch it:")).to_be_visible(timeout=15000)
-        assert page.evaluate("document.activeElement.tagName") == "A"
-        page.keyboard.press("Enter")
+        page.wait_for_url("**/relight/run/restore/*", timeout=15000)
         expect(page.locator("h1")).to_contain_text("shop-0001 restore to latest")
         run_id = page.url.rpartition("/")[2]
         assert world.client.run("restore", httpx.URL(page.url).path.rpartition("/")[2]) is not None
@@ -382,6 +380,8 @@ def test_the_form_starts_a_real_run_once_its_shard_was_typed(chromium: Browser, 
         page.reload()
         expect(page.locator(".notice.bad").first).to_be_visible()
         expect(page.get_by_role("link", name=re.compile(f"{task.task_id}.*failed: its log"))).to_be_visible()
+        expect(page.locator(".why").first).to_contain_text("What to do:")
+        expect(page.get_by_text("What to do next:")).to_contain_text("the server stays closed")
         assert opened.said == []
         assert run_id
 
@@ -403,12 +403,9 @@ def test_the_form_starts_the_restore_of_several_shards_which_starts_one_for_each
         expect(page.locator("#go")).to_have_text("Bring 2 shards back")
         opened.assert_fit()
         page.locator("#confirm").press("Enter")
-        expect(page.get_by_text("Started. Watch it:")).to_be_visible(timeout=15000)
-        run_id = page.locator("#outcome a").text_content()
-        assert run_id
-        page.keyboard.press("Enter")
+        page.wait_for_url("**/relight/incident", timeout=15000)
         expect(page.locator("h1")).to_have_text("Incident")
-    run = world.client.wait("restore_fleet", run_id, timeout=240)
+    run = world.client.wait("restore_fleet", "INC-9", timeout=240)
     assert [task.task_id for task in run.failures] == ["report"], "nobody has made these backups"
     begun = world.client.send("GET", "/api/v2/dags/restore/dagRuns?run_id_pattern=INC-9")["dag_runs"]
     assert {one["dag_run_id"] for one in begun} == {"INC-9__shop-0001", "INC-9__shop-0004"}

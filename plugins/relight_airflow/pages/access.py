@@ -26,3 +26,11 @@ def readable_dags(user: GetUserDep) -> Sequence[str]:
 
 
 ReadableDags = Annotated[Sequence[str], Depends(readable_dags)]
+
+
+def account_name(user: GetUserDep) -> str:
+    """What Airflow calls the person who asks, and will call whoever starts a run."""
+    return str(user.get_name())
+
+
+AccountName = Annotated[str, Depends(account_name)]

@@ -9,21 +9,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from airflow.models.dag import DagModel
-from airflow.utils.session import create_session
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import select
+from pydantic import BaseModel
 
 from relight.backups.catalog import load_catalog
 from relight.errors import RelightError
+from relight.incident.naming import incident_id, run_id
 from relight.overview.keeping import newest
 from relight.planning.resolve import make_plan
 from relight.reporting.choice import PlanView, no_plan, plan_view, reachable
 from relight.site import Site
-from relight_airflow.pages.access import SEES_RESTORES
+from relight_airflow.pages.access import SEES_RESTORES, AccountName
 from relight_airflow.pages.foreseen import forecasts
 from relight_airflow.pages.rendering import page, part
+from relight_airflow.pages.runs import paused_dags
 from relight_airflow.pages.site import site
 from relight_airflow.request import read_request
 
@@ -36,13 +36,16 @@ Shards = Annotated[list[str], Query()]
 
 
 @router.get("/start")
-def start(request: Request, shard: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
+def start(request: Request, account: AccountName, shard: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
     """The form, with the shards of the address chosen."""
-    here = site()
+    here, wanted = site(), [name.strip() for name in shard or () if name.strip()]
     overview = newest(here.store, datetime.now(UTC))
+    known = {one.name for one in here.fleet.shards}
     return page(
-        request, "start.html.j2", view="start", fleet=here.fleet, chosen=set(shard or ()), dags=_dags(),
-        most=MOST_PLANNED, cards={card.shard: card for card in overview.cards} if overview else {},
+        request, "start.html.j2", view="start", fleet=here.fleet, chosen=set(wanted),
+        dags=paused_dags("restore", "restore_fleet"), most=MOST_PLANNED,
+        cards={card.shard: card for card in overview.cards} if overview else {}, account=account,
+        unknown=[name[:80] for name in wanted if name not in known][:MOST_PLANNED],
     )  # fmt: skip
 
 
@@ -54,34 +57,59 @@ def reach(request: Request, shard: Shards) -> dict[str, Any]:
     return {"html": part(request, "choice.html.j2", "lines", lines=lines)}
 
 
+class Asked(BaseModel):
+    """The fields of the form, as they stand in an address: parameters of DAG ``restore``."""
+
+    target_kind: str = "latest"
+    target_value: str = ""
+    mode: str = "promote"
+    skip_gtids: str = ""
+    timeline: str = ""
+    approval_reason: str = ""
+    incident: str = ""
+
+
 @router.get("/start/plan")
 def plan(
-    request: Request, shard: Shards, target_kind: str = "latest", target_value: str = "", mode: str = "promote",
-    more: Annotated[int, Query(ge=0)] = 0,
+    request: Request, account: AccountName, asked: Annotated[Asked, Depends()], shard: Shards,
+    more: Annotated[int, Query(ge=0, le=10**6)] = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """What a restore of each shard would do, as HTML. ``possible``: whether every plan that was made leads there.
+    ``run_id``: what its run is called, empty where Airflow finds a name.
 
     ``more``: how many others are chosen. The names of thousands would not fit into an address.
     """
     here = site()
-    params = {"target_kind": target_kind, "target_value": target_value, "mode": mode}
     views = [
-        _told(name, lambda name=name: _plan(here, {**params, "shard": name}))  # type: ignore[misc] # the same
+        _told(name, lambda name=name: _plan(here, asked, name, account))  # type: ignore[misc] # the same
         for name in shard[:MOST_PLANNED]
     ]
-    others = more + len(shard) - len(views)
+    others, possible = more + len(shard) - len(views), bool(views) and not any(view.error for view in views)
     return {
-        "html": part(request, "choice.html.j2", "plans", plans=views, more=others, mode=mode),
-        "possible": bool(views) and not any(view.error for view in views),
+        "html": part(request, "choice.html.j2", "plans", plans=views, more=others, mode=asked.mode),
+        "possible": possible,
+        "run_id": _run_id(asked.incident, shard, more) if possible else "",
     }
 
 
-def _plan(here: Site, params: dict[str, str]) -> PlanView:
-    run, now = read_request(here.fleet, run_id="plan", params=params), datetime.now(UTC)
+def _plan(here: Site, asked: Asked, shard: str, account: str) -> PlanView:
+    if asked.incident.strip():
+        incident_id(asked.incident)  # that it is a name is seen before anything is started
+    params = {**asked.model_dump(exclude={"incident"}), "shard": shard}
+    run, now = read_request(here.fleet, run_id="plan", params=params, requested_by=account), datetime.now(UTC)
+    catalog = load_catalog(here.store, run.shard, parallel=here.fleet.store.parallel)
     made = make_plan(
-        _catalog(here, run.shard), run.target, now, reserve=here.fleet.limits.disk_reserve, timeline=run.timeline
+        catalog, run.target, now, reserve=here.fleet.limits.disk_reserve, skip=run.skip, timeline=run.timeline
     )
     return plan_view(made, run.server(here.fleet).name, forecasts().get(run.shard), now)
+
+
+def _run_id(incident: str, shards: list[str], more: int) -> str:
+    """The same that the command line gives it, so that asking twice is asking once."""
+    if not incident.strip():
+        return ""
+    name = incident_id(incident)
+    return name if len(shards) + more > 1 else run_id(name, shards[0])
 
 
 def _catalog(here: Site, shard: str) -> Any:
@@ -93,12 +121,3 @@ def _told(shard: str, make: Callable[[], Any]) -> Any:
         return make()
     except RelightError as error:
         return no_plan(shard, error)
-
-
-def _dags() -> dict[str, bool]:
-    """The DAGs that bring shards back, and whether each is paused."""
-    wanted = select(DagModel.dag_id, DagModel.is_paused).where(
-        DagModel.dag_id.in_(("restore", "restore_fleet")), DagModel.is_stale.is_(False)
-    )
-    with create_session() as session:
-        return {str(dag): bool(paused) for dag, paused in session.execute(wanted)}

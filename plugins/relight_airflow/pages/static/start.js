@@ -10,12 +10,16 @@
   const boxes = [...form.querySelectorAll("input[name=shard]")];
   const asked = { reach: 0, plan: 0 };
   let planned = "";
+  let runId = "";
   let timer = 0;
 
   const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
   const radio = (name) => form.querySelector(`input[name=${name}]:checked`).value;
-  const HINTS = { time: "2026-11-22T19:00:00Z", before: "SERVER-UUID:NUMBER", gtid: "SERVER-UUID:NUMBER" };
-  const NAMES = { time: "Time, with its zone", before: "GTID of the first transaction that is not wanted", gtid: "GTID of the last one that is wanted" };
+  const HINTS = { time: "2026-11-22T19:00:00Z", before: "SERVER-UUID:NUMBER", gtid: "SERVER-UUID:NUMBER", position: "binlog.000003:4711" };
+  const NAMES = { time: "Time, with its zone", before: "GTID of the first transaction that is not wanted", gtid: "GTID of the last one that is wanted", position: "File and position, as mysqlbinlog shows it behind # at" };
+  const OF_ONE = ["before", "gtid", "position"];
+  // What is said of the restore besides its shards and its point: parameters of the DAGs. Of one shard, then of any number.
+  const TEXTS = { skip_gtids: "one", timeline: "one", approval_reason: "promote", incident: "any" };
 
   // Thousands of names would not fit into an address: the server plans the first ones, and is told how many more there are.
   const most = Number(form.dataset.most);
@@ -27,7 +31,18 @@
     said.set("target_kind", radio("target_kind"));
     said.set("target_value", radio("target_kind") === "latest" ? "" : at("target_value").value.trim());
     said.set("mode", radio("mode"));
+    for (const [name, value] of Object.entries(exceptions())) said.set(name, value);
     return said;
+  }
+
+  function exceptions() {
+    const told = {};
+    for (const [name, where] of Object.entries(TEXTS)) {
+      const value = at(name).value.trim();
+      const counts = where === "any" || (where === "one" ? chosen().length < 2 : radio("mode") === "promote");
+      if (value && counts) told[name] = value;
+    }
+    return told;
   }
 
   async function get(what, said) {
@@ -54,6 +69,7 @@
     const all = query(chosen()).toString();
     said.set("more", chosen().length - first().length);
     planned = "";
+    runId = "";
     asked.plan += 1;
     ready();
     if (!chosen().length) { at("plans").innerHTML = '<p class="note">Choose a shard.</p>'; return; }
@@ -66,7 +82,7 @@
       const told = await get("plan", said);
       if (!told) return;
       at("plans").innerHTML = told.html;
-      if (told.possible) planned = all;
+      if (told.possible) { planned = all; runId = told.run_id; }
     } catch (error) { at("plans").textContent = error.message; }
     at("plans").removeAttribute("aria-busy");
     ready();
@@ -80,7 +96,8 @@
     at("picked").textContent = names.length ? `${names.length.toLocaleString("en")} chosen` : "none chosen";
     form.querySelectorAll(".single").forEach((one) => { one.hidden = many; });
     document.querySelectorAll(".many").forEach((one) => { one.hidden = !many; });
-    if (many && ["before", "gtid"].includes(radio("target_kind"))) form.querySelector("input[value=latest]").checked = true;
+    form.querySelectorAll(".approval").forEach((one) => { one.hidden = !promote; });
+    if (many && OF_ONE.includes(radio("target_kind"))) form.querySelector("input[value=latest]").checked = true;
     const kind = radio("target_kind");
     at("value").hidden = kind === "latest";
     at("value").querySelector("span").textContent = NAMES[kind] || "";
@@ -100,43 +117,39 @@
     timer = setTimeout(drawPlan, wait);
   }
 
-  async function send(method, path, body) {
-    const answer = await fetch(`${base}/api/v2${path}`, {
-      method, credentials: "same-origin", headers: { "Content-Type": "application/json", Accept: "application/json" }, body: JSON.stringify(body),
-    });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) {
-      const why = answer.status === 403 ? "your account may not start it" : typeof told.detail === "string" ? told.detail : JSON.stringify(told.detail || "");
-      throw new Error(`Airflow refused (${answer.status}): ${why}`);
-    }
-    return told;
+  function conf(names, many) {
+    const { incident, ...told } = exceptions();
+    const said = query([]);
+    const made = { target_kind: said.get("target_kind"), target_value: said.get("target_value"), mode: said.get("mode"), salvage: at("salvage").checked, ...told };
+    if ("timeline" in made) made.timeline = Number(made.timeline);
+    return many ? { ...made, shards: names, incident } : { ...made, shard: names[0] };
   }
 
   async function start() {
     const names = chosen();
-    const said = query([]);
     const many = names.length > 1;
-    const conf = { target_kind: said.get("target_kind"), target_value: said.get("target_value"), mode: said.get("mode") };
     const dag = many ? "restore_fleet" : "restore";
-    if (many) Object.assign(conf, { shards: names, incident: at("incident").value.trim() });
-    else conf.shard = names[0];
+    const body = { logical_date: null, conf: conf(names, many), ...(runId ? { dag_run_id: runId } : {}) };
+    const page = (id) => (many ? `${base}/relight/incident` : `${base}/relight/run/${dag}/${encodeURIComponent(id)}`);
     at("go").disabled = true;
     at("outcome").className = "notice";
     at("outcome").textContent = "Asking Airflow…";
     try {
-      const run = await send("POST", `/dags/${dag}/dagRuns`, { logical_date: null, conf });
-      const link = document.createElement("a");
-      link.href = many ? `${base}/relight/incident` : `${base}/relight/run/${dag}/${encodeURIComponent(run.dag_run_id)}`;
-      link.textContent = run.dag_run_id;
+      const run = await relight.send("POST", `/dags/${dag}/dagRuns`, body);
       at("outcome").className = "notice good";
-      at("outcome").replaceChildren("✓ Started. Watch it: ", link);
-      if (document.querySelector(`[data-paused="${dag}"]`)) at("outcome").append(". It waits until the DAG is unpaused: see above.");
+      at("outcome").textContent = `✓ Started ${run.dag_run_id}.`;
       at("confirm").value = "";
       planned = "";
-      link.focus();
+      location.assign(page(run.dag_run_id));
     } catch (error) {
       at("outcome").className = "notice bad";
-      at("outcome").textContent = `✕ ${error.message}`;
+      at("outcome").textContent = `✕ ${error.status === 409 ? "The incident has this restore already: " : error.message}`;
+      if (error.status === 409) {
+        const link = document.createElement("a");
+        link.href = page(runId);
+        link.textContent = runId;
+        at("outcome").append(link, ". Look at it, or name another incident.");
+      }
       ready();
     }
   }
@@ -152,19 +165,13 @@
   form.querySelectorAll("input[type=radio]").forEach((one) => one.addEventListener("change", () => changed(0)));
   at("target_value").addEventListener("input", () => changed(500));
   at("confirm").addEventListener("input", ready);
-  at("incident").addEventListener("input", ready);
+  Object.keys(TEXTS).forEach((name) => at(name).addEventListener("input", () => changed(500)));
   at("find").addEventListener("input", () => {
     const wanted = at("find").value.trim().toLowerCase();
     boxes.forEach((box) => { box.parentElement.hidden = !box.value.includes(wanted) && !box.checked; });
   });
   at("find").addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
   form.addEventListener("submit", (event) => { event.preventDefault(); if (!at("go").disabled) start(); });
-  document.querySelectorAll("[data-unpause]").forEach((button) => button.addEventListener("click", async () => {
-    try {
-      await send("PATCH", `/dags/${button.dataset.unpause}`, { is_paused: false });
-      button.closest("[data-paused]").remove();
-    } catch (error) { button.closest("[data-paused]").append(` ${error.message}`); }
-  }));
   drawLines();
   drawPlan();
 })();
