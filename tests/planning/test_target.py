@@ -43,10 +43,13 @@ def test_a_position_with_and_without_its_server(text: str, position: LogPosition
         ("position::4711", "a file's name, a colon and a number"),
         (f"position:{A}/:4711", "a file's name, a colon and a number"),
         ("position:binlog.000003:-4", "a file's name, a colon and a number"),
+        pytest.param(f"position:binlog.000003:{'9' * 5000}", "a file's name, a colon and a number", id="long"),
         ("position:binlog.000003:end", "a file's name, a colon and a number"),
         ("position:binlog.000003:3", "the first event of a log file lies at 4"),
         ("position:/var/lib/mysql/binlog.000003:4711", "'/var/lib/mysql' is not a server UUID"),
         ("position:/binlog.000003:4711", "'' is not a server UUID"),
+        ("time:0001-01-01T00:00:00+14:00", "outside of the years"),
+        ("time:9999-12-31T23:59:59-14:00", "outside of the years"),
         ("behind:binlog.000003:4711", "not a target"),
     ],
 )

@@ -20,6 +20,9 @@ FORMS = (
 FIRST_EVENT = 4
 """Where the first event of every log file lies: behind the four bytes that make it one."""
 
+LONGEST_OFFSET = 20
+"""In digits: no file is as large as that, and Python refuses to read thousands of them."""
+
 
 @dataclass(frozen=True)
 class LogPosition:
@@ -37,7 +40,7 @@ class LogPosition:
         where, _, offset = text.strip().rpartition(":")
         server, slash, file = where.rpartition("/")
         server = server.lower()
-        if not (file and offset.isascii() and offset.isdecimal()):
+        if not (file and offset.isascii() and offset.isdecimal() and len(offset) <= LONGEST_OFFSET):
             raise _malformed(text, "a file's name, a colon and a number are needed")
         if slash and not is_server_uuid(server):
             raise _malformed(text, f"{server!r} is not a server UUID")
@@ -114,7 +117,13 @@ def _time(text: str) -> datetime:
         raise TargetError("not a time", on=text, hint="write it like 2026-11-22T19:00:00Z") from None
     if parsed.tzinfo is None:
         raise TargetError("a time without a time zone", on=text, hint="end it with Z or an offset like +02:00")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise TargetError(
+            "not a time", on=text, why="in UTC it lies outside of the years 1 to 9999",
+            hint="write it like 2026-11-22T19:00:00Z",
+        ) from None  # fmt: skip
 
 
 def _malformed(text: str, why: str) -> TargetError:

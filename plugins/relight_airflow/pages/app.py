@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -14,6 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from relight.errors import RelightError
 from relight_airflow.pages import fleet, incident, rehearsals, report, run, start
 from relight_airflow.pages.rendering import POLICY, STATIC, base_of, page
+from relight_airflow.pages.site import NoSuchShard
 
 app = FastAPI(title="Relight", docs_url=None, redoc_url=None, openapi_url=None)
 app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
@@ -54,16 +56,27 @@ async def refused(request: Request, error: HTTPException) -> Response:
 @app.exception_handler(RelightError)
 async def failed(request: Request, error: RelightError) -> Response:
     """What is wrong, in words, with what helps."""
-    status = 503 if error.retryable else 500
+    status = 404 if isinstance(error, NoSuchShard) else 503 if error.retryable else 500
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": str(error), "hint": error.hint}, status)
     return page(request, "problem.html.j2", status=status, what=error.what, why=_why(error), hint=error.hint, login="")
 
 
+@app.exception_handler(RequestValidationError)
+async def not_understood(request: Request, error: RequestValidationError) -> Response:
+    """Something else stands in the address than belongs there."""
+    wrong = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": f"the address cannot be understood: {wrong}", "hint": _LEADS_ON}, 400)
+    what = "the address cannot be understood"
+    return page(request, "problem.html.j2", status=400, what=what, why=wrong, hint=_LEADS_ON, login="")
+
+
+_LEADS_ON = "The fleet page leads on from here."
 _REFUSALS = {
     401: ("You are not signed in", "Sign in to Airflow, then open this page again."),
     403: ("You may not see this", "Your account in Airflow may not read the DAG that this page is about."),
-    404: ("There is no such page or run", "The fleet page leads on from here."),
+    404: ("There is no such page or run", _LEADS_ON),
 }
 
 

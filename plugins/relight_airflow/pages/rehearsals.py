@@ -15,7 +15,7 @@ from relight.reporting.page import WITHIN_DAYS
 from relight.reporting.trends import make_trends
 from relight_airflow.pages.access import SEES_REHEARSALS
 from relight_airflow.pages.rendering import page
-from relight_airflow.pages.site import site
+from relight_airflow.pages.site import shard_named, site
 
 router = APIRouter(dependencies=[SEES_REHEARSALS])
 
@@ -31,7 +31,8 @@ def rehearsals(request: Request, shard: str = "") -> HTMLResponse:
     """The history of one shard, or of those that were rehearsed last."""
     here, now = site(), datetime.now(UTC)
     overview = newest(here.store, now)
-    names = [here.fleet.shard(shard).name] if shard else _rehearsed_last(here.fleet, overview)
+    shard = shard.strip()
+    names = [shard_named(here, shard).name] if shard else _rehearsed_last(here.fleet, overview)
     histories = load_history(here.store, here.fleet, names)
     found = sorted((one for each in histories for one in each.rehearsals), key=lambda one: one.ended, reverse=True)
     return page(

@@ -7,11 +7,27 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from relight.fleet import Fleet, load_fleet
+from relight.errors import FleetError
+from relight.fleet import Fleet, Shard, load_fleet
 from relight.site import Site
 from relight_airflow.place import ANNOUNCERS, AirflowCredentials, LogProgress, fleet_path
 
 _KEPT_SECONDS = 60
+
+
+_MOST_SHOWN = 80
+
+
+class NoSuchShard(FleetError):
+    """An address names a shard that the fleet file does not have."""
+
+
+def shard_named(here: Site, name: str) -> Shard:
+    """The shard that an address names. :raises NoSuchShard: there is none; says which ones there are."""
+    try:
+        return here.fleet.shard(name)
+    except FleetError as error:
+        raise NoSuchShard(error.what, on=name[:_MOST_SHOWN], why=error.why, hint=error.hint) from None
 
 
 def site() -> Site:
