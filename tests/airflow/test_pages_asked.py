@@ -14,9 +14,15 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from relight.credentials import EnvironmentCredentials
 from relight.fleet import StoreSettings
+from relight.forecast.words import duration
 from relight.lab.s3 import S3Server
 from relight.overview import keeping
+from relight.overview.looking import look_over
+from relight.progress import Silent
+from relight.site import Site
+from relight.store.base import Store
 from relight.store.s3 import open_store
 from relight_airflow.fleet_request import read_fleet_request
 from relight_airflow.request import read_request
@@ -58,9 +64,18 @@ RUNS = (
 
 
 @pytest.fixture(scope="module")
-def airflow(watched: Path, s3_server: S3Server) -> Iterator[Desk]:
-    settings = StoreSettings(bucket=s3_server.bucket, prefix="asked", endpoint=s3_server.endpoint, part_size_mib=5)
-    store, now = open_store(settings, s3_server.login), datetime.now(UTC)
+def settings(s3_server: S3Server) -> StoreSettings:
+    return StoreSettings(bucket=s3_server.bucket, prefix="asked", endpoint=s3_server.endpoint, part_size_mib=5)
+
+
+@pytest.fixture(scope="module")
+def store(s3_server: S3Server, settings: StoreSettings) -> Store:
+    return open_store(settings, s3_server.login)
+
+
+@pytest.fixture(scope="module")
+def airflow(watched: Path, s3_server: S3Server, settings: StoreSettings, store: Store) -> Iterator[Desk]:
+    now = datetime.now(UTC)
     keeping.keep(store, made_overview(list(SHARDS), now - timedelta(minutes=3)))
     for name in ("shop-1", "shop-3"):
         backed_up(store, name, now)
@@ -174,6 +189,15 @@ def test_what_belongs_to_one_shard_is_not_said_of_several(chromium: Browser, air
     asked = read_fleet_request(fleet(*SHARDS), conf, requested_by=USER)
     assert (run_id, asked.wanted.names, asked.salvage) == ("INC-8", ("shop-1", "shop-3"), False)
     assert (asked.approved_by, asked.approval_reason) == (USER, "seen by eye")
+
+
+def test_the_restore_page_foresees_what_the_overview_foresees(http: httpx.Client, store: Store) -> None:
+    here = fleet("shop-1")
+    site = Site(here, store, EnvironmentCredentials({}), Silent())
+    (card,) = look_over(site).cards
+    assert card.forecast
+    html = http.get("start/plan?shard=shop-1").json()["html"]
+    assert f"<b>{duration(card.forecast.seconds)}</b>" in html
 
 
 def test_a_run_that_waits_for_its_dag_says_so_and_lets_it_go_on(chromium: Browser, airflow: Desk) -> None:

@@ -58,7 +58,7 @@ def segment(
     key = layout.segment(shard, server, file, digest)
     commit = ago(commit_age)
     manifest = SegmentManifest(
-        key=key, shard=shard, server_uuid=server, file=file, previous_gtids=GtidSet.parse(f"{server}:1-{10 * number}"),
+        key=key, shard=shard, server_uuid=server, file=file, previous_gtids=GtidSet.parse(f"{server}:1-{10 * number}" if number else ""),
         gtids=GtidSet.parse(f"{server}:{10 * number + 1}-{10 * number + 10}"), first_commit=commit, last_commit=commit,
         transactions=10, log_bytes=expansion * stored, stored_bytes=stored, sha256="0" * 64, log_sha256=digest,
         shipped_at=datetime.now(UTC),

@@ -8,17 +8,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relight.backups.catalog import load_catalog
 from relight.errors import StoreUnavailable
 from relight.fleet import Tier
+from relight.forecast.learning import learn
+from relight.forecast.loads import databases_of, forecast_of_plan
+from relight.forecast.values import Span
 from relight.lab.ports import free_ports
 from relight.overview.card import Card, Overview
 from relight.overview.looking import look_over
+from relight.planning.resolve import make_plan
+from relight.planning.target import Target
 from relight.site import Site
 from relight.store import layout
 from relight.store.base import MOST_RECORD, Store, StoredObject
 from tests.overview import made
 from tests.overview.conftest import Place
 from tests.overview.made import DAY, HOUR
+from tests.support.rivals import forget
 
 
 def only(overview: Overview) -> Card:
@@ -126,7 +133,49 @@ def test_a_full_backup_is_no_advice_where_the_rest_alone_takes_too_long(place: P
     made.in_order(site.store, "a")
     made.measured(site.store, replay_bytes_per_s=1000, other_seconds=30)
     (warning,) = only(look_over(site)).warnings
+    assert "a new full backup would hardly help" in warning, "10 kB of log"
+    made.segment(site.store, "a", 3, commit_age=1, stored=10_000, expansion=50)
+    (warning,) = only(look_over(site)).warnings
     assert "a new full backup alone is not enough" in warning
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["a guess", "measured"])
+def test_a_full_backup_is_no_advice_where_there_is_little_log(place: Place, *, learned: bool) -> None:
+    site = place("a", tiers=(Tier(tier=1, objective_minutes=4),))
+    made.in_order(site.store, "a")
+    made.segment(site.store, "a", 3, commit_age=1, stored=10_000, expansion=50)
+    if learned:
+        made.measured(site.store, replay_bytes_per_s=10**6, other_seconds=30)
+    (warning,) = only(look_over(site)).warnings
+    assert "a restore" in warning
+    assert "relight backup full" not in warning
+    assert ("relight rehearse a" in warning) is not learned
+
+
+def planned(site: Site) -> tuple[int, int, Span]:
+    """What the plan of a restore says that there is to replay, and how long it takes."""
+    store = site.store
+    catalog = load_catalog(store, "a", parallel=4)
+    plan = make_plan(catalog, Target(kind="latest"), datetime.now(UTC))
+    found = forecast_of_plan(plan, databases_of(catalog, plan), site.fleet, learn(store))
+    return sum(one.segment.log_bytes for one in plan.segments), len(plan.segments), found.total
+
+
+def test_what_there_is_to_replay_and_how_long_it_takes_is_what_the_plan_says(place: Place) -> None:
+    site = place("a")
+    made.measured(site.store, replay_bytes_per_s=1000)
+    made.snapshot(site.store, "a", age=HOUR)
+    # The newest is compressed twice as well as the others, and one was shipped late: the full backup holds it.
+    made.segment(site.store, "a", 0, commit_age=2 * HOUR, stored=5_000)
+    for number, expansion in ((1, 3), (2, 4), (3, 8)):
+        made.segment(site.store, "a", number, commit_age=60, stored=10_000 // number, expansion=expansion)
+    seen = look_over(site)
+    card = only(seen)
+    assert (card.log_bytes, card.segments, card.forecast) == planned(site)
+    made.segment(site.store, "a", 4, commit_age=1, stored=700, expansion=9)
+    for previous in (None, seen, look_over(site, seen)):
+        card = only(look_over(site, previous))
+        assert (card.log_bytes, card.segments, card.forecast) == planned(site)
 
 
 def test_as_long_as_nothing_was_measured_a_forecast_is_called_a_guess_and_is_not_bad(place: Place) -> None:
@@ -223,7 +272,7 @@ def test_a_request_that_failed_for_one_shard_is_a_matter_of_that_shard(place: Pl
     assert [card.health for card in look_over(broken).cards] == ["good", "unknown"]
 
 
-def test_the_number_of_requests_does_not_grow_with_the_number_of_logs(place: Place) -> None:
+def test_a_log_is_read_at_one_look_and_never_again(place: Place) -> None:
     site = place("a")
     made.in_order(site.store, "a")
     first, asked = through(site)
@@ -232,6 +281,39 @@ def test_the_number_of_requests_does_not_grow_with_the_number_of_logs(place: Pla
     for number in range(3, 30):
         made.segment(site.store, "a", number, commit_age=1)
     again, asked = through(site)
+    seen = look_over(again, seen)
+    assert only(seen).segments == 29
+    assert sum("segments/" in key and key.endswith(".json") for key in asked) == 27, asked
+    again, asked = through(site)
     assert only(look_over(again, seen)).segments == 29
-    assert len(asked) == few - 1 == 7, asked
+    assert len(asked) == few - 2 == 7, asked
     assert not any("manifest.json" in key for key in asked), "an earlier look knows the full backup"
+
+
+def test_of_more_logs_than_are_read_at_one_look_the_rest_is_estimated_until_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relight.overview.holdings._MOST_READ", 3)
+    site = place("a")
+    made.snapshot(site.store, "a", age=HOUR)
+    for number in range(1, 9):
+        made.segment(site.store, "a", number, commit_age=60, expansion=number)
+    exact = 100 * sum(range(1, 9))
+    seen, found = None, []
+    for _ in range(4):
+        seen = look_over(site, seen)
+        found.append(only(seen).log_bytes)
+        assert only(seen).segments == 8
+    assert found[0] == 100 * (1 + 2 + 3) + 5 * 100 * 8
+    assert found[2:] == [exact, exact]
+
+
+def test_logs_that_are_gone_since_are_counted_no_more(place: Place) -> None:
+    site = place("a")
+    made.snapshot(site.store, "a", age=HOUR)
+    logs = [made.segment(site.store, "a", number, commit_age=60, expansion=number) for number in (1, 2, 3)]
+    seen = look_over(site)
+    forget(site, logs[1].key.removesuffix(".zst"))
+    for _ in range(2):
+        seen = look_over(site, seen)
+    assert (only(seen).segments, only(seen).log_bytes) == (2, 400)

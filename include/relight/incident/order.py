@@ -10,6 +10,7 @@ from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds
+from relight.forecast.loads import load_of
 from relight.forecast.order import soonest_end
 from relight.forecast.values import Load
 from relight.store import layout
@@ -39,13 +40,10 @@ def _load(store: Store, shard: Shard) -> Load:
     found = ((entry, _read(store, entry.key)) for entry in manifests[: -_MOST_TRIED - 1 : -1])
     entry, newest = next((one for one in found if one[1] is not None), (None, None))
     logs = _logs_after(store, shard.name, entry) if entry else []
-    return Load(
-        shard=shard.name, tier=shard.tier, host=shard.source.host, hardware=shard.source.hardware,
-        network=shard.source.network, stored_bytes=newest.stored_bytes if newest else 0,
-        data_bytes=newest.data_bytes if newest else 0,
+    return load_of(
+        shard, stored_bytes=newest.stored_bytes if newest else 0, data_bytes=newest.data_bytes if newest else 0,
         # As they lie in the store, so less than they are; of every shard alike.
-        log_bytes=sum(log.size for log in logs), segments=len(logs),
-        databases=len(newest.databases) if newest else 0, replicas=len(shard.replicas),
+        log_bytes=sum(log.size for log in logs), segments=len(logs), databases=len(newest.databases) if newest else 0,
     )  # fmt: skip
 
 

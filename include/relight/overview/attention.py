@@ -16,6 +16,9 @@ SHIPPED_WITHIN: Final = timedelta(hours=1)
 BACKED_UP_WITHIN: Final = timedelta(days=2)
 """Full backups are taken every day: an older one means that the last one failed."""
 
+_WORTH_A_BACKUP: Final = 0.1
+"""A full backup is worth taking for the sake of a promise if it saves so much of the time."""
+
 _ORDER: Final[tuple[Health, ...]] = ("bad", "unknown", "warning", "good")
 
 
@@ -71,13 +74,21 @@ def _promise(card: Card) -> Iterator[Concern]:
 
 
 def _advice(card: Card, objective: float) -> str:
-    """A new full backup leaves no log to replay. Where the rest alone takes too long, that is no advice."""
-    if card.forecast_fresh is not None and card.forecast_fresh.seconds > objective:
+    """A new full backup leaves no log to replay. Where the log is not what takes the time, that is no advice."""
+    fresh, now = card.forecast_fresh, card.forecast
+    if fresh is None or now is None or now.seconds - fresh.seconds >= _WORTH_A_BACKUP * now.seconds:
+        if fresh is None or fresh.seconds <= objective:
+            return f"take a full backup now: relight backup full {card.shard}"
         return (
-            f"a new full backup alone is not enough ({duration(card.forecast_fresh.seconds)}): it needs faster "
+            f"a new full backup alone is not enough ({duration(fresh.seconds)}): it needs faster "
             f"machines or another promise: relight forecast --shards {card.shard}"
         )
-    return f"take a full backup now: relight backup full {card.shard}"
+    if not card.forecast_learned_from:
+        return f"measure it: relight rehearse {card.shard}"
+    return (
+        "a new full backup would hardly help, as there is little log to replay: it needs faster machines or another "
+        f"promise: relight forecast --shards {card.shard}"
+    )
 
 
 def _proof(card: Card, tier: Tier, now: datetime) -> Iterator[Concern]:

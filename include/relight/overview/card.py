@@ -6,10 +6,24 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from relight.backups.manifest import Value
+from relight.backups.manifest import GtidField, Value
 from relight.forecast.values import Span
 
 Health = Literal["good", "warning", "bad", "unknown"]
+
+
+class ToReplay(Value):
+    """The logs that a restore would replay on top of a full backup, as far as their manifests were read."""
+
+    log_bytes: int = 0
+    segments: int = 0
+    """Logs that bring something: what another server has shipped too counts once."""
+    held: GtidField
+    """What the full backup and these logs hold together."""
+    read: int = 0
+    """So many manifests were read, the oldest first: the last one was stored then, under that key."""
+    until: AwareDatetime | None = None
+    key: str = ""
 
 
 class Card(Value):
@@ -29,8 +43,10 @@ class Card(Value):
     notes: tuple[str, ...] = ()
     """What was said of that backup: what it may lack, and how old its data are."""
     log_bytes: int = 0
-    """What is to be replayed on top of the newest full backup: an estimate, see :mod:`relight.overview.holdings`."""
+    """What is to be replayed on top of the newest full backup, see :mod:`relight.overview.holdings`."""
     segments: int = 0
+    to_replay: ToReplay | None = None
+    """What is known of it, log by log: the next look goes on from there."""
     last_commit: AwareDatetime | None = None
     """The newest commit that the store holds: what came after it would be lost."""
     shipped_at: AwareDatetime | None = None

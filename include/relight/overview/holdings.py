@@ -1,8 +1,8 @@
-"""What the store holds of one shard, seen from few requests: two listings and two or three small objects.
+"""What the store holds of one shard, seen from few requests: two listings and some small objects.
 
-How much log a restore would replay is an estimate: the stored sizes of the logs that came after the full backup, times
-what the newest of them says of compression. A log that two servers have shipped counts twice, and the clocks of store
-and server may differ. The plan (``relight plan``) is exact, and reads the manifest of every log for it.
+How much log a restore would replay is what the plan would say: each log's manifest is read once, and what is known of
+them goes on from look to look. Of more new ones than :data:`_MOST_READ` the rest is estimated from their stored sizes
+until the next look. The clocks of store and server may differ, so that a log around the full backup may be missed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from relight.backups.manifest import SegmentManifest, Value
 from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fencing.timelines import Timeline
 from relight.gtid import GtidSet
-from relight.overview.card import Card, Health
+from relight.overview.card import Card, Health, ToReplay
 from relight.store import layout
 from relight.store.base import MOST_MANIFEST, Store, StoredObject
 
 _MOST_TRIED = 5
 """So many full backups are looked at, newest first, until one is usable."""
+_MOST_READ = 64
+"""The manifests of so many logs are read at one look."""
 _MOST_SERVERS = 3
 """The newest logs of so many servers are read: the source, and those it took over from."""
 
@@ -76,8 +78,8 @@ def _snapshot(store: Store, card: Card, before: Card | None, present: Timeline |
 def _read_snapshot(
     store: Store, card: Card, name: str, before: Card | None, present: Timeline | None, concerns: list[Concern]
 ) -> Card | None:  # fmt: skip
-    if before is not None and before.snapshot == name:
-        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases", "notes"}
+    if before is not None and before.snapshot == name and before.to_replay is not None:
+        kept = {"snapshot", "snapshot_at", "stored_bytes", "data_bytes", "databases", "notes", "to_replay"}
         return card.model_copy(update={field: getattr(before, field) for field in kept})
     key = layout.snapshot_manifest(card.shard, name)
     try:
@@ -90,6 +92,7 @@ def _read_snapshot(
     return card.model_copy(update={
         "snapshot": name, "snapshot_at": manifest.taken_at, "stored_bytes": manifest.stored_bytes,
         "data_bytes": manifest.data_bytes, "databases": len(manifest.databases), "notes": manifest.notes,
+        "to_replay": ToReplay(held=manifest.gtids),
     })  # fmt: skip
 
 
@@ -106,14 +109,54 @@ def _logs(
         concerns.append(Concern(health="bad", text=text))
     newest = list(_readable(store, _newest_per_server(later), concerns))
     concerns += _left_out(newest)
-    sizes = sum(log.size for log in stored.values() if log is not None)
     commits = _commits(newest, present)
+    logs = {key: log.size for key, log in stored.items() if log is not None}
+    counted, rest = _counted(store, later, logs, card.to_replay, present, {one.key: one for one in newest})
+    unread = sum(logs.get(one.key, 0) for one in rest)
     return card.model_copy(update={
-        "segments": len(later), "log_bytes": round(sizes * _ratio(newest)),
+        "segments": (counted.segments if counted else 0) + len(rest), "to_replay": counted,
+        "log_bytes": (counted.log_bytes if counted else 0) + round(unread * _ratio(newest)),
         "shipped_at": max((one.modified for one in later), default=None),
         # Where no log has followed, the full backup is the newest that there is.
         "last_commit": max([*commits, *filter(None, [card.snapshot_at])], default=None),
     })  # fmt: skip
+
+
+def _counted(
+    store: Store, later: list[StoredObject], logs: Mapping[str, int], known: ToReplay | None, present: Timeline | None,
+    read: Mapping[str, SegmentManifest],
+) -> tuple[ToReplay | None, list[StoredObject]]:  # fmt: skip
+    """What there is to replay, and the logs that were not read yet. ``read``: manifests by the key of their log."""
+    if known is None:
+        return None, later  # there is no full backup
+    ordered = sorted(later, key=_age)
+    done = known.read
+    if known.until is not None and [_age(one) <= (known.until, known.key) for one in ordered].count(True) != done:
+        return None, later  # some are gone, or came late: what was counted is no longer so
+    for entry in ordered[done : done + _MOST_READ]:
+        known = _with(known, entry, _manifest(store, entry, read) if entry.key in logs else None, present)
+    return known, ordered[known.read :]
+
+
+def _with(known: ToReplay, entry: StoredObject, log: SegmentManifest | None, present: Timeline | None) -> ToReplay:
+    """With one more log. One that is gone, cannot be read, is of another timeline or holds nothing new adds nothing."""
+    told: dict[str, object] = {"read": known.read + 1, "until": entry.modified, "key": entry.key}
+    if log is not None and log.gtids - known.held and _is_of(present, log.previous_gtids | log.gtids):
+        told |= {
+            "log_bytes": known.log_bytes + log.log_bytes, "segments": known.segments + 1,
+            "held": known.held | log.gtids,
+        }  # fmt: skip
+    return known.model_copy(update=told)
+
+
+def _manifest(store: Store, entry: StoredObject, read: Mapping[str, SegmentManifest]) -> SegmentManifest | None:
+    found = read.get(entry.key.removesuffix(".json") + ".zst")
+    if found is not None:
+        return found
+    try:
+        return read_segment(store.get(entry.key, most=MOST_MANIFEST), entry.key)
+    except (ObjectCorrupt, ObjectMissing):
+        return None
 
 
 def _last_log(

@@ -1,7 +1,6 @@
 """Look at every shard of the fleet: how far it is backed up, what is proved of it, what needs attention.
 
-It takes some eight requests to the store per shard, however many logs there are. What has to be replayed is estimated
-from sizes (see :mod:`relight.overview.holdings`); the plan is exact.
+It takes some eight requests to the store per shard, and one for each log that no earlier look has read.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from relight.fencing.timelines import Timeline, present_timeline
 from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds, learn
-from relight.forecast.values import Load
+from relight.forecast.loads import load_of
 from relight.overview.attention import Part, judged
 from relight.overview.card import Card, Overview
 from relight.overview.holdings import Concern, holdings
@@ -82,11 +81,9 @@ def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: 
 
 
 def _foreseen(card: Card, shard: Shard, speeds: Speeds, replicas_first: int) -> Card:
-    server = shard.source
-    load = Load(
-        shard=card.shard, tier=card.tier, host=server.host, hardware=server.hardware, network=server.network,
-        stored_bytes=card.stored_bytes, data_bytes=card.data_bytes, log_bytes=card.log_bytes, segments=card.segments,
-        databases=card.databases, replicas=len(shard.replicas), replicas_first=replicas_first,
+    load = load_of(
+        shard, stored_bytes=card.stored_bytes, data_bytes=card.data_bytes, log_bytes=card.log_bytes,
+        segments=card.segments, databases=card.databases, replicas_first=replicas_first,
     )  # fmt: skip
     fresh = load.model_copy(update={"log_bytes": 0, "segments": 0})
     now, then = estimate_all([load, fresh], speeds)

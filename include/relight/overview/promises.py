@@ -13,9 +13,9 @@ from typing import Final
 
 from relight.backups.manifest import Value
 from relight.errors import ObjectCorrupt, ObjectExists, ObjectMissing
-from relight.forecast.estimate import estimate, total
+from relight.forecast.estimate import total
 from relight.forecast.learning import learn
-from relight.forecast.loads import load_of_plan
+from relight.forecast.loads import forecast_of_plan
 from relight.forecast.values import Forecast, Span
 from relight.forecast.words import duration
 from relight.forecast.work import BESIDE, BETWEEN, IN_ORDER
@@ -89,9 +89,7 @@ def foresee(site: Site, run: Run) -> Forecast:
 def _forecast(site: Site, run: Run) -> Forecast:
     plan = load_plan(site.store, run)
     databases = len(load_snapshot_manifest(site.store, plan.snapshot).databases)
-    first = site.fleet.promotion.replicas_first
-    load = load_of_plan(plan, databases, run.shard_of(site.fleet), replicas_first=first)
-    return estimate(load, learn(site.store))
+    return forecast_of_plan(plan, databases, site.fleet, learn(site.store))
 
 
 def missed(run: Run, forecast: Forecast, step: str, elapsed: float, objective: float) -> Miss | None:

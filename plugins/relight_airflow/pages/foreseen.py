@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from relight.errors import ObjectCorrupt, ObjectMissing
+from relight.forecast.learning import Speeds, learn
 from relight.forecast.values import Forecast, Span
 from relight.overview.keeping import newest
 from relight.planning.target import Target
@@ -29,6 +30,16 @@ _missed: dict[str, float] = {}
 def run_of(run: RunNow) -> Run:
     """Where a run keeps its objects in the store."""
     return Run(run_id=f"{run.dag}__{run.run}", shard=run.shard, target=Target(kind="latest"))
+
+
+def speeds() -> Speeds:
+    """What past runs have taught: looked up once a minute."""
+    return _speeds(int(datetime.now(UTC).timestamp() // _MINUTE))
+
+
+@lru_cache(maxsize=1)
+def _speeds(_minute: int) -> Speeds:
+    return learn(site().store)
 
 
 def forecasts() -> Mapping[str, Span]:

@@ -15,13 +15,14 @@ from pydantic import BaseModel
 
 from relight.backups.catalog import load_catalog
 from relight.errors import RelightError
+from relight.forecast.loads import databases_of, forecast_of_plan
 from relight.incident.naming import incident_id, run_id
 from relight.overview.keeping import newest
 from relight.planning.resolve import make_plan
 from relight.reporting.choice import PlanView, no_plan, plan_view, reachable
 from relight.site import Site
 from relight_airflow.pages.access import SEES_RESTORES, AccountName
-from relight_airflow.pages.foreseen import forecasts
+from relight_airflow.pages.foreseen import speeds
 from relight_airflow.pages.rendering import page, part
 from relight_airflow.pages.runs import paused_dags
 from relight_airflow.pages.site import site
@@ -101,7 +102,9 @@ def _plan(here: Site, asked: Asked, shard: str, account: str) -> PlanView:
     made = make_plan(
         catalog, run.target, now, reserve=here.fleet.limits.disk_reserve, skip=run.skip, timeline=run.timeline
     )
-    return plan_view(made, run.server(here.fleet).name, forecasts().get(run.shard), now)
+    onto = run.server(here.fleet)
+    foreseen = forecast_of_plan(made, databases_of(catalog, made), here.fleet, speeds(), onto=onto)
+    return plan_view(made, onto.name, foreseen.total, now)
 
 
 def _run_id(incident: str, shards: list[str], more: int) -> str:
