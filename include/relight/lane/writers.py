@@ -22,8 +22,9 @@ MOST_CONNECTIONS = 15
 """That write rows for one lane; one more runs its statements. Each holds a lock of its own, so that a resumed
 lane can tell whether it is gone."""
 _SETTINGS = (
-    "SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, wait_timeout = 86400,"
-    " transaction_isolation = 'READ-COMMITTED'"
+    "SET SESSION sql_log_bin = 0, innodb_lock_wait_timeout = 600, transaction_isolation = 'READ-COMMITTED',"
+    # Rows do not say under which one their stored columns were computed, see relight.server.surroundings.
+    " sql_mode = @@GLOBAL.sql_mode"
 )
 
 

@@ -41,8 +41,11 @@ def leave_behind(source: Server, admin: Login, replication: Login) -> tuple[Dama
             uuid = str(session.value("SELECT @@server_uuid"))
             compare_with_source(replica, source, admin, uuid)
             replica.run("STOP REPLICA IO_THREAD")
-            session.run(f"CREATE TABLE IF NOT EXISTS `{DATABASE}`.`unreplicated` (n INT)")
-            session.run(f"INSERT INTO `{DATABASE}`.`unreplicated` VALUES (1)")
+            session.run(
+                f"CREATE TABLE IF NOT EXISTS `{DATABASE}`.`unreplicated`"
+                " (n INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB"
+            )
+            session.run(f"INSERT INTO `{DATABASE}`.`unreplicated` VALUES ()")
             what = f"a replica of {source.name} was cut off, and {source.name} was written to"
             damage = Damage(sabotage="leave_replica_behind", check=REPLICAS, on=(source.name,), what=what)
             try:

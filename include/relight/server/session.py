@@ -16,7 +16,7 @@ import re
 import secrets
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,8 +32,32 @@ from relight.server.locality import is_this_machine
 
 Row = tuple[Any, ...]
 
-_AS_USUAL = "SET SESSION autocommit = ON, completion_type = NO_CHAIN"
-"""Also on servers that are set up otherwise; the client library takes their default for what it is elsewhere."""
+SETTINGS: Mapping[str, str] = {
+    # How long things may take, and how much may come of them.
+    "max_execution_time": "0", "wait_timeout": "604800", "interactive_timeout": "604800", "net_read_timeout": "600",
+    "net_write_timeout": "600", "lock_wait_timeout": "31536000", "innodb_lock_wait_timeout": "50",
+    "sql_select_limit": "18446744073709551615", "max_join_size": "18446744073709551615", "sql_big_selects": "ON",
+    "cte_max_recursion_depth": "100000",
+    # What a statement may do, and does.
+    "autocommit": "ON", "completion_type": "NO_CHAIN", "transaction_read_only": "OFF",
+    "transaction_isolation": "'REPEATABLE-READ'", "sql_safe_updates": "OFF", "foreign_key_checks": "ON",
+    "unique_checks": "ON", "sql_auto_is_null": "OFF", "explicit_defaults_for_timestamp": "ON",
+    "sql_mode": "'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION'",
+    # How what is read is written.
+    "character_set_client": "utf8mb4", "character_set_results": "utf8mb4",
+    "collation_connection": "utf8mb4_0900_ai_ci", "lc_messages": "'en_US'", "lc_time_names": "'en_US'",
+    "sql_quote_show_create": "ON", "show_create_table_verbosity": "OFF", "information_schema_stats_expiry": "0",
+}  # fmt: skip
+"""What Relight relies on in a session, whatever the server gives to those of others: nearly all are what every server
+begins with. Not among them is what the source's statements were computed with, see :mod:`relight.server.surroundings`,
+and what needs a privilege, which those who only ask need not have."""
+
+_AS_USUAL = (
+    "SET SESSION " + ", ".join(f"{name} = {value}" for name, value in SETTINGS.items())
+    # Else a primary key that the server has made itself is not seen, although it is in the log.
+    + " /*!80030 , show_gipk_in_create_table_and_information_schema = ON */"
+)  # fmt: skip
 
 _LOST = {2003, 2006, 2013, 2055, 1053, 1079, 3168}
 _NOT_NOW = {1040, 1203, 3032}
