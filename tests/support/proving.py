@@ -14,7 +14,7 @@ from relight.run_files import CheckResult, TableVerdict
 from relight.server import definitions
 from relight.server.schema import SYSTEM_DATABASES, databases
 from relight.server.session import Session, connect
-from relight.verify.counting import doubt_silent_cascades
+from relight.verify.counting import doubt_silent_cascades, unknown_before
 from relight.verify.database import Claim, verify_database
 from relight.verify.witness import Witnessed, witnessed
 from tests.support.replaying import Replayed
@@ -50,7 +50,8 @@ def claim_of(
 def expected_of(replayed: Replayed, tables: Sequence[Table]) -> dict[TableName, Expected]:
     """How many rows there must be, as accounting has it."""
     counted = {(table.database, table.name): table.rows for table in tables}
-    expected = expected_rows(counted, [o for split in replayed.splits for o in split.operations])
+    logged = (o for split in replayed.splits for o in split.operations)
+    expected = expected_rows(counted, [*unknown_before(tables), *logged])
     silent = {name for split in replayed.splits for name in split.silent_cascades}
     return doubt_silent_cascades(expected, tables, silent)
 

@@ -75,7 +75,10 @@ class Table(Value):
     unique_keys: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     create: str
-    """``SHOW CREATE TABLE``."""
+    """``SHOW CREATE TABLE``; empty where the server cannot show it."""
+    unreadable: str = ""
+    """Why the copied server could not read it either, which is no damage: its tablespace was discarded, or the tables
+    that it merges do not fit. ``rows`` says nothing then."""
 
     @property
     def full_name(self) -> str:

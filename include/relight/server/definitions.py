@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from relight.backups.manifest import Definition
+from relight.server.schema import shown_create
 from relight.server.session import Session, quoted
 
 _COUNTER = re.compile(r"(?<=\) ENGINE=)(\w+)(.*?) AUTO_INCREMENT=\d+", re.DOTALL)
@@ -27,7 +28,7 @@ printed in the session's time zone."""
 
 
 def of_database(session: Session, database: str) -> tuple[Definition, ...]:
-    """The database itself and everything in it, sorted."""
+    """The database itself and everything in it, sorted. What the server cannot show has an empty text."""
     session.run(_COMPARABLE)
     return tuple(sorted(_of_database(session, database), key=_order))
 
@@ -64,7 +65,7 @@ def _of_database(session: Session, database: str) -> Iterator[Definition]:
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s", database
     ):
         if kind != "VIEW":
-            text = without_counter(_created(session, "TABLE", quoted(database, name), 1))
+            text = without_counter(shown_create(session, "TABLE", quoted(database, name), 1))
             yield Definition(kind="table", database=database, name=name, text=text)
     # SHOW CREATE refuses a view of a table that is gone.
     for name, *parts in session.rows(
@@ -76,20 +77,16 @@ def _of_database(session: Session, database: str) -> Iterator[Definition]:
     for name, kind in session.rows(
         "SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = %s", database
     ):
-        text = _created(session, kind, quoted(database, name), 2)
+        text = shown_create(session, kind, quoted(database, name), 2)
         yield Definition(kind=kind.lower(), database=database, name=name, text=text)
     for (name,) in session.rows(
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", database
     ):
-        text = _created(session, "TRIGGER", quoted(database, name), 2)
+        text = shown_create(session, "TRIGGER", quoted(database, name), 2)
         yield Definition(kind="trigger", database=database, name=name, text=text)
     for (name,) in session.rows("SELECT event_name FROM information_schema.events WHERE event_schema = %s", database):
-        text = _SWITCHED.sub("", _created(session, "EVENT", quoted(database, name), 3))
+        text = _SWITCHED.sub("", shown_create(session, "EVENT", quoted(database, name), 3))
         yield Definition(kind="event", database=database, name=name, text=text)
-
-
-def _created(session: Session, kind: str, name: str, column: int) -> str:
-    return str(session.row(f"SHOW CREATE {kind} {name}")[column])
 
 
 def _accounts(session: Session) -> Iterator[Definition]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from relight.backups.manifest import Event, ForeignKey, Table
-from relight.errors import ValidationFailed
+from relight.errors import StatementFailed, ValidationFailed
 from relight.server.session import Row, Session, quoted
 
 SYSTEM_DATABASES = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
@@ -17,6 +17,9 @@ SYSTEM_DATABASES = frozenset({"mysql", "sys", "information_schema", "performance
 TableName = tuple[str, str]
 """Database and table."""
 
+_CANNOT_BE_OPENED = ("1814 ", "1168 ", "1472 ", "1429 ", "1430 ")
+"""Its tablespace was discarded, what a MERGE table is made of does not fit, what a FEDERATED one leads to does not
+answer: a copy is like that too."""
 _APPLICATION = "NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
 _SWITCHED_OFF_BY_REPLICATION = {"SLAVESIDE_DISABLED", "REPLICA_SIDE_DISABLED"}
 
@@ -49,14 +52,14 @@ def read_tables(session: Session, checked: Callable[[TableName], None]) -> tuple
     primary, unique, foreign = (_primary_keys(session), _unique_keys(session), foreign_keys(session))
     tables = []
     for table, engine in engines(session).items():
-        _check(session, table)
+        reason = _check(session, table)
         tables.append(
             Table(
-                database=table[0], name=table[1], engine=engine,
-                rows=int(session.value(f"SELECT COUNT(*) FROM {quoted(*table)}")),
+                database=table[0], name=table[1], engine=engine, unreadable=reason,
+                rows=0 if reason else int(session.value(f"SELECT COUNT(*) FROM {quoted(*table)}")),
                 primary_key=primary.get(table, ()), unique_keys=tuple(unique.get(table, ())),
                 foreign_keys=tuple(foreign.get(table, ())),
-                create=str(session.row(f"SHOW CREATE TABLE {quoted(*table)}")[1]),
+                create=shown_create(session, "TABLE", quoted(*table), 1),
             )
         )  # fmt: skip
         checked(table)
@@ -98,12 +101,34 @@ def damage(session: Session, table: TableName) -> str:
     return "; ".join(str(row[3]) for row in answers)
 
 
-def _check(session: Session, table: TableName) -> None:
-    if wrong := damage(session, table):
+def why_unreadable(session: Session, table: TableName) -> str:
+    """Why a table that is whole cannot be opened: for what it is, or was made. Empty where it can, and where something
+    else is wrong with it."""
+    try:
+        session.rows(f"SELECT 1 FROM {quoted(*table)} LIMIT 1")
+    except StatementFailed as error:
+        return f"it cannot be read: {error.why}" if error.why.startswith(_CANNOT_BE_OPENED) else ""
+    return ""
+
+
+def shown_create(session: Session, kind: str, name: str, column: int) -> str:
+    """The column of ``SHOW CREATE`` that holds the statement; empty where the server cannot show it."""
+    try:
+        return str(session.row(f"SHOW CREATE {kind} {name}")[column])
+    except StatementFailed:
+        return ""
+
+
+def _check(session: Session, table: TableName) -> str:
+    """Why it cannot be read, see :func:`why_unreadable`. :raises ValidationFailed: it is damaged."""
+    wrong = damage(session, table)
+    reason = why_unreadable(session, table) if wrong else ""
+    if wrong and not reason:
         raise ValidationFailed(
             "CHECK TABLE finds a table damaged", on=".".join(table), why=wrong,
             hint="see the server's error log; back up from another server of the shard",
         )  # fmt: skip
+    return reason
 
 
 def _primary_keys(session: Session) -> dict[TableName, tuple[str, ...]]:

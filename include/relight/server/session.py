@@ -116,6 +116,10 @@ class Session:
         except pymysql.err.MySQLError as error:
             raise self._explained(error, statement) from None
 
+    def as_usual(self) -> None:
+        """Set once more what is relied on, whatever statements of others have set meanwhile."""
+        self.run(_AS_USUAL)
+
     def close(self) -> None:
         """End the connection; what was not committed is rolled back by the server."""
         with _lock:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from relight.accounting import Expected, TableName
+from relight.accounting import Expected, TableName, Unknown
 from relight.backups.manifest import Table
+from relight.errors import StatementFailed
 from relight.run_files import TableVerdict, Verdict
+from relight.server.schema import why_unreadable
 from relight.server.session import Session, quoted
+
+
+class Unread(NamedTuple):
+    """A table that cannot be counted; ``damaged`` unless that lies in what it is."""
+
+    reason: str
+    damaged: bool
+
+
+def unknown_before(tables: Iterable[Table]) -> list[Unknown]:
+    """What the snapshot does not know of its tables, to be followed by what the log says."""
+    return [Unknown(table.database, table.name, table.unreadable) for table in tables if table.unreadable]
 
 
 def doubt_silent_cascades(
@@ -34,30 +49,37 @@ def doubt_silent_cascades(
     }
 
 
-def count_rows(session: Session, database: str) -> dict[TableName, int]:
-    """Exact counts of every base table of a database."""
+def count_rows(session: Session, database: str) -> dict[TableName, int | Unread]:
+    """Exact counts of every base table of a database, as far as it can be read."""
     tables = session.rows(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
         database,
     )
-    return {
-        (database, str(name)): int(session.value(f"SELECT COUNT(*) FROM {quoted(database, str(name))}"))
-        for (name,) in tables
-    }
+    return {(database, str(name)): _count(session, (database, str(name))) for (name,) in tables}
 
 
-def compare(expected: Mapping[TableName, Expected], counted: Mapping[TableName, int]) -> list[TableVerdict]:
+def _count(session: Session, table: TableName) -> int | Unread:
+    try:
+        return int(session.value(f"SELECT COUNT(*) FROM {quoted(*table)}"))
+    except StatementFailed as error:
+        reason = why_unreadable(session, table)
+        return Unread(reason or f"it cannot be read: {error.why}", damaged=not reason)
+
+
+def compare(expected: Mapping[TableName, Expected], counted: Mapping[TableName, int | Unread]) -> list[TableVerdict]:
     """Pure: a verdict for every table that should be there or is."""
     return [_verdict(name, expected.get(name), counted.get(name)) for name in sorted({*expected, *counted})]
 
 
-def _verdict(name: TableName, expected: Expected | None, counted: int | None) -> TableVerdict:
+def _verdict(name: TableName, expected: Expected | None, counted: int | Unread | None) -> TableVerdict:
     verdict: Verdict = "mismatch"
     reason = ""
     if expected is None:
         reason = "the table should not exist"
     elif counted is None:
         reason = "the table is missing"
+    elif isinstance(counted, Unread):
+        verdict, reason = ("mismatch" if counted.damaged else "inconclusive"), counted.reason
     elif expected.rows is None:
         verdict, reason = "inconclusive", expected.reason
     elif expected.rows == counted:
@@ -66,6 +88,7 @@ def _verdict(name: TableName, expected: Expected | None, counted: int | None) ->
         reason = f"{counted - expected.rows:+d} rows"
     return TableVerdict(
         database=name[0], table=name[1], verdict=verdict, expected=expected.rows if expected else None,
-        counted=counted, inserted=expected.inserted if expected else 0, deleted=expected.deleted if expected else 0,
+        counted=None if isinstance(counted, Unread) else counted, inserted=expected.inserted if expected else 0,
+        deleted=expected.deleted if expected else 0,
         reason=reason,
     )  # fmt: skip

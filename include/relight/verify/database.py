@@ -7,11 +7,13 @@ table. Each check looks for itself, on one consistent view, and goes on where an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from relight.accounting import Expected, TableName
 from relight.backups.manifest import Definition, ForeignKey
+from relight.errors import StatementFailed
 from relight.lane.lane_progress import Position
 from relight.lane.segments import LaneSegment
 from relight.run_files import CheckResult, TableVerdict, Verdict
@@ -21,7 +23,7 @@ from relight.server.session import Session
 from relight.verify.bags import compare_bag
 from relight.verify.columns import Shape, read_shapes
 from relight.verify.content import Compared, compare_rows
-from relight.verify.counting import compare, count_rows
+from relight.verify.counting import Unread, compare, count_rows
 from relight.verify.definitions import compare_definitions
 from relight.verify.images import SAMPLE, LastImages
 from relight.verify.integrity import damaged_tables, low_counters, orphans
@@ -32,7 +34,7 @@ from relight.verify.witness import Witnessed
 ROW_COUNTS, ROW_CONTENT, DEFINITIONS, DAMAGE, COUNTERS, FOREIGN_KEYS = (
     "row counts", "row content", "definitions", "damage", "auto-increment", "foreign keys",
 )  # fmt: skip
-_INTEGRITY: Mapping[str, tuple[Callable[[Session, str], tuple[int, list[str]]], Verdict]] = {
+_INTEGRITY: Mapping[str, tuple[Callable[[Session, str, Collection[str]], tuple[int, list[str]]], Verdict]] = {
     DAMAGE: (damaged_tables, "mismatch"),
     COUNTERS: (low_counters, "mismatch"),
     # The lost source may have had such rows itself.
@@ -70,9 +72,13 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     _prepare(session)
     checks = []
     began = time.monotonic()
-    verdicts = compare(claim.expected, count_rows(session, claim.database))
+    counts = count_rows(session, claim.database)
+    unread = {table: one for (_, table), one in counts.items() if isinstance(one, Unread)}
+    verdicts = compare(claim.expected, counts)
     counted = time.monotonic()
     shapes, log = read_log(session, claim, claim.seed)
+    for table in unread:
+        log.forget(table)
     verdicts = _doubted(claim, verdicts, log)
     checks.append(_counted(claim, verdicts, began + time.monotonic() - counted))
     began = counted
@@ -83,7 +89,8 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     checks.append(_structure(session, claim, log))
     for check, (look, bad) in _INTEGRITY.items():
         began = time.monotonic()
-        checked, found = look(session, claim.database)
+        known = {table for table, one in unread.items() if check != DAMAGE or not one.damaged}
+        checked, found = look(session, claim.database, known)
         checks.append(_result(check, claim.database, checked, found, began, bad=bad))
     return verdicts, checks
 
@@ -140,15 +147,25 @@ def _compare_rows(
     def named(position: Position) -> str:
         return log.names[position.segment].names.of(position.transaction)
 
+    def looked(compare: Callable[[], Compared], table: str) -> Compared:
+        try:
+            return compare()
+        except StatementFailed as error:  # in the middle: its first rows could be read
+            differences = (f"{claim.database}.{table} cannot be read: {error.why}",)
+            return Compared(rows=1, whole=False, wrong=1, differences=differences, unreadable=0)
+
     counted = {table for (_, table), expected in claim.expected.items() if expected.rows is not None}
     found = {
-        table: compare_rows(
-            session, claim.database, table, shapes[table], images, whole=len(images) == touched, named=named
-        )
+        table: looked(partial(
+            compare_rows, session, claim.database, table, shapes[table], images, whole=len(images) == touched,
+            named=named,
+        ), table)
         for table, images, touched in log.images.tables() if table in counted
     }  # fmt: skip
     bags = {
-        table: compare_bag(session, claim.database, table, shapes[table], images, whole=whole, named=named)
+        table: looked(partial(
+            compare_bag, session, claim.database, table, shapes[table], images, whole=whole, named=named
+        ), table)
         for table, images, whole in log.bags.tables() if table in counted
     }  # fmt: skip
     return {**found, **bags}
@@ -190,7 +207,12 @@ def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
     exists = session.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", claim.database)
     found = definitions.of_database(session, claim.database) if exists else ()
     structure = compare_definitions(claim.definitions, found, log.words, _witness(claim, log))
-    return _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=structure.notes)
+    result = _result(DEFINITIONS, claim.database, structure.compared, structure.findings, began, notes=structure.notes)
+    if not structure.unseen:
+        return result
+    # Nothing that is wrong gets any better by a doubt.
+    verdict: Verdict = "mismatch" if structure.findings else "inconclusive"
+    return result.model_copy(update={"verdict": verdict, "findings": (*result.findings, *structure.unseen)})
 
 
 def _witness(claim: Claim, log: LogImages) -> Witnessed | None:

@@ -23,6 +23,8 @@ class Structure:
     compared: int
     findings: tuple[str, ...]
     unknown: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
+    """In words: what the server cannot show, now or when the snapshot was taken."""
 
     @property
     def notes(self) -> list[str]:
@@ -43,11 +45,14 @@ def compare_definitions(
     before = {_name(one): one for one in expected}
     after = {_name(one): one for one in found}
     told = {_name(one): one for one in witness.definitions} if witness else {}
-    findings, unknown = [], []
+    findings, unknown, unseen = [], [], []
     names = sorted({*before, *after, *told})
     for name in names:
         old, new = before.get(name), after.get(name)
         one = old or new or told[name]
+        if old and new and not (old.text and new.text):
+            unseen.append(f"the server cannot show how {_title(one)} is defined")
+            continue
         wrong = _what_is_wrong(old, new) if old or new else ""
         if _named(one, words) or (wrong and _depends(one, new, words)) or not (old or new):
             if witness is None or _named(one, witness.doubtful) or _depends(one, new, witness.doubtful):
@@ -56,7 +61,7 @@ def compare_definitions(
             wrong = _what_is_wrong(told.get(name), new, made="is there, and what the log says leaves none")
         if wrong:
             findings.append(f"{_title(one)} {wrong}")
-    return Structure(len(names) - len(unknown), tuple(findings), tuple(unknown))
+    return Structure(len(names) - len(unknown) - len(unseen), tuple(findings), tuple(unknown), tuple(unseen))
 
 
 def _title(one: Definition) -> str:

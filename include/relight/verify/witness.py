@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from relight.backups.manifest import Definition, Surroundings, Value
@@ -17,7 +18,7 @@ from relight.lane.statements import NOT_IN_THE_LOG
 from relight.lane.stream import Piece, StreamReader, chunks
 from relight.server import definitions
 from relight.server.schema import databases
-from relight.server.session import Session, quoted
+from relight.server.session import Session, connect, quoted
 from relight.server.surroundings import put_on
 from relight.verify.log_images import changes_definitions, statements_of
 
@@ -26,6 +27,10 @@ _ABOUT_ACCOUNTS = re.compile(
 )
 _OWN = "root@localhost"
 _TEMPORARY = re.compile(r"\bTEMPORARY\b", re.IGNORECASE)
+_REFUSES = "sql_require_primary_key"
+"""The log says it of statements; the definitions of a snapshot are there all the same."""
+_READ_ONLY = "/* READ ONLY = 1 */"
+"""How the server shows that nothing in a database may be changed: as a comment, which makes nothing."""
 _ORDER = ("database", "table", "function", "procedure", "view", "trigger", "event")
 
 
@@ -53,9 +58,10 @@ def witnessed(
             session, mysqlbinlog, format_description, piece, segment.surroundings, computing
         ):  # fmt: skip
             doubtful |= {word for sql in texts for word in words_of(sql)}
-    found = tuple(one for name in databases(session) for one in definitions.of_database(session, name))
-    for name in databases(session):
-        session.run(f"DROP DATABASE {quoted(name)}")
+    with _anew(session) as unchanged:
+        found = tuple(one for name in databases(unchanged) for one in definitions.of_database(unchanged, name))
+        for name in databases(unchanged):
+            _drop(unchanged, name)
     return Witnessed(definitions=found, doubtful=frozenset(doubtful))
 
 
@@ -72,8 +78,27 @@ def witnessed_accounts(
         texts = [sql for sql in statements_of(piece) if _ABOUT_ACCOUNTS.match(sql)]
         if texts and not _run(session, mysqlbinlog, format_description, piece, segment.surroundings, computing):
             doubtful |= {word for sql in texts for word in words_of(sql)}
-    found = tuple(one for one in definitions.of_accounts(session) if one.name != _OWN)
+    with _anew(session) as unchanged:
+        found = tuple(one for one in definitions.of_accounts(unchanged) if one.name != _OWN)
     return Witnessed(definitions=found, doubtful=frozenset(doubtful))
+
+
+@contextmanager
+def _anew(session: Session) -> Iterator[Session]:
+    """Another session of the same server: statements of the log leave theirs with their own character set, SQL mode,
+    and whatever else they were run under."""
+    with connect(session.server, session.login) as unchanged:
+        _prepare(unchanged)
+        yield unchanged
+
+
+def _drop(session: Session, database: str) -> None:
+    """Also where statements of the log have made it read-only."""
+    try:
+        session.run(f"DROP DATABASE {quoted(database)}")
+    except StatementFailed:
+        session.run(f"ALTER DATABASE {quoted(database)} READ ONLY = 0")
+        session.run(f"DROP DATABASE {quoted(database)}")
 
 
 def _create_accounts(session: Session, base: Iterable[Definition]) -> set[str]:
@@ -99,13 +124,24 @@ def _accepts(session: Session, statement: str) -> bool:
 
 
 def _prepare(session: Session) -> None:
+    """Each statement of a log begins with a session of its own: another one's character set must not read it."""
+    session.as_usual()
     session.run("SET SESSION sql_log_bin = 0, foreign_key_checks = 0")
-    for name, _ in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {NOT_IN_THE_LOG}"):
+    for name, _ in session.rows(f"SHOW SESSION VARIABLES WHERE Variable_name IN {(*NOT_IN_THE_LOG, _REFUSES)}"):
         session.run(f"SET SESSION {name} = OFF")
 
 
 def _create(session: Session, base: Iterable[Definition]) -> list[str]:
     """Make everything that the snapshot had. Gives the names of what the server did not take."""
+    base = list(base)
+    refused = _create_all(session, base)
+    for one in base:
+        if one.kind == "database" and one.text.endswith(_READ_ONLY):
+            session.run(f"ALTER DATABASE {quoted(one.name)} READ ONLY = 1")
+    return refused
+
+
+def _create_all(session: Session, base: Iterable[Definition]) -> list[str]:
     waiting = sorted((one for one in base if one.kind in _ORDER), key=lambda one: _ORDER.index(one.kind))
     while waiting:
         refused = [one for one in waiting if not _takes(session, one)]
@@ -149,6 +185,7 @@ def _run(
     computing: Computing,
 ) -> bool:  # fmt: skip
     """Whether it could be run."""
+    _prepare(session)
     try:
         put_on(session, surroundings, computing.zone(surroundings))
         with rendered(mysqlbinlog, format_description, piece.events) as statements:
@@ -160,5 +197,4 @@ def _run(
     else:
         session.run("COMMIT")  # a CREATE TABLE ... SELECT is a transaction, whose rows do not matter here
         taken = True
-    session.run("SET SESSION foreign_key_checks = 0")
     return taken
