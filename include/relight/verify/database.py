@@ -18,6 +18,7 @@ from relight.lane.lane_progress import Position
 from relight.lane.segments import LaneSegment
 from relight.run_files import CheckResult, TableVerdict, Verdict
 from relight.server import definitions
+from relight.server.in_memory import tables_in_memory
 from relight.server.schema import foreign_keys
 from relight.server.session import Session
 from relight.verify.bags import compare_bag
@@ -80,7 +81,9 @@ def verify_database(session: Session, claim: Claim) -> tuple[list[TableVerdict],
     for table in unread:
         log.forget(table)
     verdicts = _doubted(claim, verdicts, log)
-    checks.append(_counted(claim, verdicts, began + time.monotonic() - counted))
+    in_memory = {name for name in tables_in_memory(session) if name[0] == claim.database}
+    verdicts = _emptied(verdicts, in_memory, log)
+    checks.append(_counted(claim, verdicts, in_memory, began + time.monotonic() - counted))
     began = counted
     compared = _compare_rows(session, claim, shapes, log)
     verdicts = [_with_content(verdict, compared.get(verdict.table)) for verdict in verdicts]
@@ -130,14 +133,32 @@ def _doubted(claim: Claim, verdicts: Iterable[TableVerdict], log: LogImages) -> 
     return [doubted(one) for one in verdicts]
 
 
-def _counted(claim: Claim, verdicts: Iterable[TableVerdict], began: float) -> CheckResult:
+def _emptied(verdicts: Iterable[TableVerdict], in_memory: Collection[TableName], log: LogImages) -> list[TableVerdict]:
+    """Where a start of the server has emptied a table since its rows were replayed, nobody can tell what it had."""
+
+    def emptied(one: TableVerdict) -> TableVerdict:
+        lost = one.verdict == "mismatch" and one.counted == 0 and one.expected
+        if not lost or (one.database, one.table) not in in_memory:
+            return one
+        log.forget(one.table)
+        reason = "it is in memory, and was emptied when the server was started again, as it is at every start"
+        return one.model_copy(update={"verdict": "inconclusive", "reason": reason})
+
+    return [emptied(one) for one in verdicts]
+
+
+def _counted(
+    claim: Claim, verdicts: Iterable[TableVerdict], in_memory: Collection[TableName], began: float
+) -> CheckResult:
     verdicts = list(verdicts)
+    lost = ", ".join(f"{v.database}.{v.table}" for v in verdicts if v.counted and (v.database, v.table) in in_memory)
+    notes = (f"in memory, and emptied when the server is started again before it is opened: {lost}",) if lost else ()
     wrong = [f"{v.database}.{v.table}: {v.reason}" for v in verdicts if v.verdict == "mismatch"]
     unsure = [f"{v.database}.{v.table}: {v.reason}" for v in verdicts if v.verdict == "inconclusive"]
     verdict: Verdict = "mismatch" if wrong else "inconclusive" if unsure else "match"
     return CheckResult(
         check=ROW_COUNTS, verdict=verdict, on=claim.database, checked=len(verdicts), findings=(*wrong, *unsure),
-        seconds=_since(began),
+        notes=notes, seconds=_since(began),
     )  # fmt: skip
 
 
