@@ -137,7 +137,7 @@ def _witness(
         except (FileNotFoundError, ObjectCorrupt):  # nobody has needed it, or it was cut: it is made of the logs
             base = [one for database in together for one in _defined(snapshot, database) or ()]
             with empty_server(server) as session:
-                found = witnessed(session, server.mysqlbinlog, base, _segments(folder, lanes, together))
+                found = witnessed(session, base, _segments(folder, lanes, together))
             write_whole(path, found.model_dump_json())
             return found
 
@@ -236,7 +236,7 @@ def _accounts(site: Site, run: Run, plan: Plan, lanes: Lanes, session: Session) 
         found = tuple(definitions.digested(found))
     elif words & _ABOUT_ACCOUNTS:
         with empty_server(session.server) as empty:
-            witness = witnessed_accounts(empty, session.server.mysqlbinlog, expected, segments)
+            witness = witnessed_accounts(empty, expected, segments)
     structure = compare_definitions(expected, found, words, witness)
     return _result(ACCOUNTS, run, structure.compared, structure.findings, began, structure.notes)
 

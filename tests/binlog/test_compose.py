@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import pytest
 
 from relight.binlog import format as f
-from relight.binlog.compose import alone, as_log_file, block_of, with_table_id
-from relight.binlog.reader import open_log
+from relight.binlog.compose import alone, block_of, with_table_id
 from relight.binlog.rows import flags, read_table_map, table_id
-from tests.support.binlogs import create_everything, write_everything
 from tests.support.made_events import Made
-from tests.support.replaying import logs_of, start_log
-from tests.support.servers import Servers
 from tests.support.slow_rows import changes_in, events_in
 
 MADE = Made((4, -2), (0,))
@@ -60,23 +53,3 @@ def test_a_rows_event_alone_is_a_whole_statement_that_cascades_nothing_twice(log
     assert read_table_map(mapped.body).table_id == table_id(rows.body)
     assert flags(rows.body) == sent | f.STATEMENT_END
     assert [(table.table, kind, row) for table, kind, row in changes_in(block)] == [("t", f.WRITE_ROWS, ROW)]
-
-
-def test_any_events_make_a_log_file_that_is_read_back(module_servers: Servers, tmp_path: Path) -> None:
-    with module_servers.connect(module_servers.make("writer")) as session:
-        create_everything(session)
-        start_log(session)
-        write_everything(session)
-        (written,) = logs_of(session)
-    with open_log(written) as log:
-        first, events = log.format.plain, [event.data for event in log.events()]
-    chosen = random.Random(3).sample(events, 20)
-    path = tmp_path / "some"
-    path.write_bytes(as_log_file(first, chosen))
-    with open_log(path) as log:
-        assert log.format.plain == first
-        read = list(log.events())
-    for one, other in zip(read, chosen, strict=True):
-        assert one.data[f.HEADER_SIZE :] == other[f.HEADER_SIZE :]
-        _, kind, _, length, end, _ = f.HEADER.unpack_from(one.data)
-        assert (kind, length, end) == (other[4], len(other), one.position + len(other))

@@ -36,7 +36,7 @@ def claim_of(
     def witness(server: Server) -> Witnessed:
         with connect(server, replayed.admin) as session:
             mine = [one for one in base if one.database in together]
-            return witnessed(session, server.mysqlbinlog, mine, segments)
+            return witnessed(session, mine, segments)
 
     return Claim(
         database=database,

@@ -1,4 +1,4 @@
-"""Composes what a server is sent: table maps and rows events, and log files for ``mysqlbinlog`` to read.
+"""Composes what a server is sent: table maps and rows events.
 
 The rows events of one ``BINLOG`` statement are applied as one: all its tables are opened at the first
 rows event, so every table map stands before them, under a table id of its own, and only the
@@ -9,7 +9,7 @@ last rows event carries the statement-end flag. Its other flags hold for the who
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from relight.binlog import format as f
 
@@ -53,17 +53,3 @@ def alone(table_map: bytes, rows_event: bytes) -> bytes:
         # Its source has checked the keys and logged what cascades did (see kernels.put_events).
         flags |= f.NO_FOREIGN_KEY_CHECKS
     return block_of(with_table_id(table_map, 1), [with_table_id(rows_event, 1)], flags)
-
-
-def as_log_file(format_description: bytes, events: Iterable[bytes]) -> bytes:
-    """A binary log file of the given events, for ``mysqlbinlog`` to read."""
-    return b"".join([f.MAGIC, format_description, *_relocated(format_description, events)])
-
-
-def _relocated(format_description: bytes, events: Iterable[bytes]) -> Iterator[bytes]:
-    position = len(f.MAGIC) + len(format_description)
-    for event in events:
-        changed = bytearray(event)
-        position += len(event)
-        struct.pack_into("<II", changed, 9, len(event), position)
-        yield bytes(changed)

@@ -94,7 +94,11 @@ EXTRA_PARTITION = 1
 """Type of the extra information in a rows event that names the partition (worklog 12080)."""
 
 # Status variables of a query event (Query_event::Query_event_post_header)
-Q_UPDATED_DB_NAMES = 12
+Q_FLAGS2, Q_SQL_MODE, Q_CATALOG, Q_AUTO_INCREMENT, Q_CHARSET, Q_TIME_ZONE, Q_CATALOG_NZ, Q_LC_TIME_NAMES = range(8)
+Q_CHARSET_DATABASE, Q_TABLE_MAP_FOR_UPDATE, Q_MASTER_DATA_WRITTEN, Q_INVOKER, Q_UPDATED_DB_NAMES = range(8, 13)
+Q_MICROSECONDS = 13
+Q_EXPLICIT_DEFAULTS_FOR_TIMESTAMP, Q_DDL_LOGGED_WITH_XID, Q_DEFAULT_COLLATION_FOR_UTF8MB4 = 16, 17, 18
+Q_SQL_REQUIRE_PRIMARY_KEY, Q_DEFAULT_TABLE_ENCRYPTION, Q_ENABLE_CASCADE_TRIGGERS = 19, 20, 21
 MAX_UPDATED_DBS = 254
 """Stands in place of a count: more databases than fit."""
 

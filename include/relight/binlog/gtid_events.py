@@ -6,11 +6,18 @@ import struct
 import uuid
 from datetime import UTC, datetime, timedelta
 
+from relight.binlog import format as f
+from relight.binlog.reader import packed_integer
 from relight.gtid import Gtid, GtidSet, Interval
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES_END = 1 << 55
 """Commit times have 55 bits where they are of fixed length, which is enough until the year 3111."""
+
+_COMMIT_TIMES_AT = 42
+"""Where they begin in an event of fixed layout."""
+_IMMEDIATE_VERSION, _ORIGINAL_VERSION = 9, 10
+"""Numbers of fields in an event of variable layout."""
 
 
 def moment(micros: int) -> datetime:
@@ -61,6 +68,47 @@ def read_tagged_gtid(body: memoryview) -> tuple[Gtid, int]:
             elif field == 7:
                 original = value
     return _identity(stream, tag, number), _time(original or immediate)
+
+
+def original_version(kind: int, body: memoryview) -> int | None:
+    """The version of the server where the transaction began, such as 80030; 0 where the server that wrote the event did
+    not know it. None: the event does not say; servers before 8.0.14 did not.
+
+    :raises ValueError, IndexError: the event is malformed.
+    """
+    if kind == f.GTID_TAGGED:
+        return _version_in_tagged(body)
+    if len(body) <= _COMMIT_TIMES_AT:
+        return None
+    position = _COMMIT_TIMES_AT + 7
+    if body[position - 1] >> 7:  # a transaction that came by replication carries its origin's time too
+        position += 7
+    if position >= len(body):
+        return None
+    _, position = packed_integer(body, position)
+    if position + 4 > len(body):
+        return None
+    immediate = int.from_bytes(body[position : position + 4], "little")
+    if immediate >> 31:
+        return int.from_bytes(body[position + 4 : position + 8], "little")
+    return immediate
+
+
+def _version_in_tagged(body: memoryview) -> int | None:
+    position, found = 0, {}
+    for _ in range(3):
+        _, position = varlen(body, position)
+    while position < len(body):
+        field, position = varlen(body, position)
+        if field == 1:
+            for _ in range(16):
+                _, position = varlen(body, position)
+        elif field == 3:
+            length, position = varlen(body, position)
+            position += length
+        else:
+            found[field], position = varlen(body, position)
+    return found.get(_ORIGINAL_VERSION, found.get(_IMMEDIATE_VERSION))
 
 
 def _identity(stream: str, tag: str, number: int) -> Gtid:

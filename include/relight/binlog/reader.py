@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -203,6 +204,13 @@ def packed_integer(data: memoryview | bytes, position: int) -> tuple[int, int]:
     if width is None or position + 1 + width > len(data):
         raise IndexError("not a length-encoded integer")
     return int.from_bytes(data[position + 1 : position + 1 + width], "little"), position + 1 + width
+
+
+def server_version(format_description: bytes) -> int:
+    """The version of the server that wrote a format description event, such as 80030; 0 where it is no version."""
+    text = format_description[21:71].split(b"\0")[0].decode("ascii", "replace")
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
+    return sum(int(part) * unit for part, unit in zip(found.groups(), (10000, 100, 1), strict=True)) if found else 0
 
 
 def _format_is_intact(data: bytes) -> bool:

@@ -139,7 +139,9 @@ class LaneApplier:
         self._position = state.position
         fence = state.fence
         if fence is not None and self._seen(xa=fence.xa) != fence.before:
-            # It happened; only its position was not recorded any more.
+            # It happened; only what was to follow it did not, and its position was not recorded.
+            for statement in fence.owed:
+                self._control.run(statement)
             lane_progress.advance(self._control, self._lane.name, fence.position, size=fence.size)
             self._position = fence.position
         self._reached = self._position
@@ -264,8 +266,9 @@ class LaneApplier:
         if fence:
             xa = any(piece.xa for piece in chunk.pieces)
             before = self._seen(xa=xa)
-            lane_progress.open_fence(self._control, self._lane.name, Fence(position, chunk.size, before, xa))
-        session = self._statements.session()
+            owed = self._statements.owed(chunk.pieces)
+            lane_progress.open_fence(self._control, self._lane.name, Fence(position, chunk.size, before, xa, owed))
+        session = self._statements.session_for(chunk.pieces)
         try:
             if not fence:
                 session.run("BEGIN")
@@ -279,7 +282,7 @@ class LaneApplier:
         if fence:
             lane_progress.advance(self._control, self._lane.name, position, size=chunk.size, torn=self._torn)
             self._pending = self._modes = self._loose = None  # the definitions may have changed
-        self._statements.settle()
+        self._statements.rest()
         self._position = self._reached = position
         told(chunk.size)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from relight.backups.manifest import Surroundings, SystemZone
+from relight.lane.rendering import Rendered
 from relight.server.session import Session
 from relight.server.zone import same_zone
 
-_SYSTEM = b"SET @@session.time_zone='SYSTEM'"
+_SYSTEM = "SYSTEM"
 _OF_EVENT = re.compile(rb"\s*(CREATE|ALTER)\b.*\bEVENT\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -24,19 +25,15 @@ class Computing:
         self._session = session
         self._server = str(session.value("SELECT @@server_uuid"))
 
-    def translated(self, statements: list[bytes], surroundings: Surroundings | None) -> list[bytes]:
-        """The statements with the source's ``SYSTEM``, where that is another zone on this server. One that has it under
-        no name runs them as they are; what they computed is doubted then.
+    def translated(self, statement: Rendered, surroundings: Surroundings | None) -> str | None:
+        """The statement's time zone, with the source's ``SYSTEM`` where that is another zone on this server. One that
+        has it under no name runs the statement in its own; what it computed is doubted then.
 
-        Events keep it, since it becomes a part of them.
+        Events keep ``SYSTEM``, since it becomes a part of them.
         """
-        if surroundings is None or _SYSTEM not in statements or any(map(_OF_EVENT.match, statements)):
-            return statements
-        name = self._name(surroundings.zone)
-        if name in (None, "SYSTEM"):
-            return statements
-        other = b"SET @@session.time_zone='%s'" % str(name).encode()
-        return [other if one == _SYSTEM else one for one in statements]
+        if surroundings is None or statement.zone != _SYSTEM or _OF_EVENT.match(statement.text):
+            return statement.zone
+        return self._name(surroundings.zone) or _SYSTEM
 
     def zone(self, surroundings: Surroundings | None) -> str | None:
         """The name that the zone has here in which sessions of the source begin; None where it has none."""

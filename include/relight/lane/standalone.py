@@ -133,6 +133,8 @@ class Standalone:
 
     def _pieces(self, events: Sequence[Event]) -> list[_Open]:
         pieces = _Pieces()
+        # What names the transaction also says on which version of the server it began.
+        origin = [event.data for event in events if event.type in _NAMES_THE_TRANSACTION]
         stage: list[bytes] = []
         looks = self._looked_at(events)
         for event in events:
@@ -145,7 +147,7 @@ class Standalone:
             elif event.type in f.STATEMENT_CONTEXT or event.type in f.LOAD_DATA - {f.EXECUTE_LOAD_QUERY}:
                 stage.append(event.data)
             elif event.type in (f.QUERY, f.EXECUTE_LOAD_QUERY):
-                if piece := self._of_query(event, stage, looks):
+                if piece := self._of_query(event, [*origin, *stage], looks):
                     pieces.done.append(piece)
                     stage = []
             elif event.type == f.INCIDENT:
@@ -297,9 +299,13 @@ class Standalone:
 
     def _decoded(self, event: Event) -> Query:
         try:
-            return read_query(event)
+            query = read_query(event)
         except (struct.error, IndexError, ValueError) as error:
             raise self._corrupt(event, str(error)) from None
+        if query.context.unknown is not None:
+            why = f"status variable {query.context.unknown}: nobody here knows how it changes the statement"
+            raise self._unsupported(event, why)
+        return query
 
     def _corrupt(self, event: Event, why: str) -> BinlogError:
         return self._log.error(CorruptEvent, event.position, event.type, why)

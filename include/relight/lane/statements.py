@@ -16,7 +16,8 @@ from relight.credentials import Login
 from relight.errors import RelightError, StatementFailed
 from relight.fleet import Server
 from relight.lane.computing import Computing
-from relight.lane.rendering import rendered
+from relight.lane.rendering import Rendered, collations_of, grantors, rendered
+from relight.lane.stage import clear_stage, set_stage
 from relight.lane.stream import Piece
 from relight.lane.writers import MOST_CONNECTIONS, rows_session
 from relight.server.session import Session
@@ -34,7 +35,11 @@ NOT_IN_THE_LOG = (
 """Settings (where a server knows them) that refuse or change a statement; the log holds what the source took."""
 
 
-_UNKNOWN_DATABASE, _NO_DEFAULT_DATABASE = "1049 ", "1046 "
+_NO_DEFAULT_DATABASE, _UNKNOWN_TABLE = "1046 ", "1051 "
+_DROPS_TEMPORARY = re.compile(rb"\s*(/\*!\d*\s*)?DROP\s+TEMPORARY\b", re.IGNORECASE)
+"""The server's own applier does not mind when such a table is gone already."""
+_BROKEN_OFF = frozenset({1053, 1158, 1160, 1184, 1317})
+"""Errors that end a statement anywhere: shutdown, a lost connection, KILL. The server's own applier stops there too."""
 
 
 class Statements:
@@ -51,6 +56,9 @@ class Statements:
         self.format_description = b""
         self._in_innodb = 0
         self._in_other_engines = False
+        self._only_statements = True
+        self._zone = ""
+        self._collations = collations_of(control)
 
     @property
     def has_temporary_tables(self) -> bool:
@@ -62,6 +70,17 @@ class Statements:
         if self._session is None:
             self._session = self._opened()
         return self._session
+
+    def session_for(self, pieces: Sequence[Piece]) -> Session:
+        """The session for a transaction: one of its own if it holds rows or is an XA transaction."""
+        if not all(piece.statement and not piece.xa for piece in pieces):
+            self.settle()
+        return self.session()
+
+    def owed(self, pieces: Sequence[Piece]) -> tuple[str, ...]:
+        """What has to follow the statements of a transaction, and may be run again."""
+        events = [event for piece in pieces if piece.statement for event in piece.events]
+        return grantors(events)
 
     def _opened(self) -> Session:
         session = rows_session(
@@ -86,6 +105,7 @@ class Statements:
 
     def _put_on(self, session: Session) -> None:
         put_on(session, self._surroundings, self._computing.zone(self._surroundings))
+        self._zone = str(session.value("SELECT @@SESSION.time_zone"))
 
     def forget(self) -> None:
         """End the session; what was not committed is rolled back, and its temporary tables are gone."""
@@ -96,7 +116,8 @@ class Statements:
         self._in_other_engines = False
 
     def run(self, pieces: Sequence[Piece]) -> None:
-        """Send the pieces of one transaction, in order."""
+        """Send the pieces of one transaction, in order. :raises StatementFailed: one was refused, or went otherwise
+        than on its source."""
         session = self.session()
         for piece in pieces:
             if piece.xa:
@@ -105,10 +126,18 @@ class Statements:
                 self._run_statement(session, piece)
             else:
                 _send_rows(session, piece.events)
+        if not any(piece.fence for piece in pieces):
+            clear_stage(session, self._zone)  # the lane's position is written next, in the same transaction
+        self._only_statements = all(piece.statement and not piece.xa for piece in pieces)
+
+    def rest(self) -> None:
+        """Behind a transaction: what it left in the session goes with it. Statements leave nothing, since each is sent
+        with all that it needs; and a session with temporary tables must stay."""
+        if not self._only_statements:
+            self.settle()
 
     def settle(self) -> None:
-        """Behind a transaction: the settings that its statements made go with the session, unless temporary tables
-        would go with it too."""
+        """End the session, unless temporary tables would go with it."""
         if not self.has_temporary_tables:
             self.forget()
 
@@ -126,18 +155,46 @@ class Statements:
         self._in_innodb = found
 
     def _send_rendered(self, session: Session, events: Sequence[bytes]) -> None:
-        absent: StatementFailed | None = None
-        with rendered(self._server.mysqlbinlog, self.format_description, events) as statements:
-            for statement in self._computing.translated(statements, self._surroundings):
-                try:
-                    with self._local_files(statement):
-                        session.run(statement)
-                except StatementFailed as refused:
-                    if absent is not None and refused.why.startswith(_NO_DEFAULT_DATABASE):
-                        raise absent from refused
-                    if not _may_be_absent(session, statement, refused):
-                        raise
-                    absent = refused
+        try:
+            with rendered(self._collations, self.format_description, events) as statements:
+                for statement in statements:
+                    self._send(session, statement)
+        except ValueError as error:
+            raise StatementFailed("a logged statement cannot be repeated", on=self._lane, why=str(error)) from None
+
+    def _send(self, session: Session, statement: Rendered) -> None:
+        zone = self._computing.translated(statement, self._surroundings)
+        absent = set_stage(session, statement, zone, self._zone)
+        try:
+            with self._local_files(statement):
+                self._run_as_on_source(session, statement)
+        except StatementFailed as refused:
+            if absent is not None and refused.why.startswith(_NO_DEFAULT_DATABASE):
+                raise absent from refused
+            raise
+        for grantor in statement.grantor:
+            session.run(grantor)
+
+    def _run_as_on_source(self, session: Session, statement: Rendered) -> None:
+        """Run it; one that was logged with an error must end with the same error."""
+        expected = statement.error
+        if expected in _BROKEN_OFF:
+            raise StatementFailed(
+                "a statement was broken off on its source", on=self._lane,
+                why=f"it was logged with error {expected}, and no log says how far it came",
+            )  # fmt: skip
+        try:
+            session.run(statement.text)
+        except StatementFailed as refused:
+            gone = not expected and refused.why.startswith(_UNKNOWN_TABLE) and _DROPS_TEMPORARY.match(statement.text)
+            if not gone and not (expected and refused.why.startswith(f"{expected} ")):
+                raise
+        else:
+            if expected:
+                raise StatementFailed(
+                    "a statement went otherwise than on its source", on=self._lane,
+                    why=f"there it ended with error {expected}, and here without any",
+                )  # fmt: skip
 
     def _run_xa(self, session: Session, piece: Piece) -> None:
         """An XA transaction up to its XA PREPARE, or the statement that settles one.
@@ -174,9 +231,9 @@ class Statements:
         session.run("SET SESSION sql_log_bin = 0")
 
     @contextmanager
-    def _local_files(self, statement: bytes) -> Iterator[None]:
+    def _local_files(self, statement: Rendered) -> Iterator[None]:
         """Let the server read the file that a LOAD DATA LOCAL names, for as long as that statement runs."""
-        if not statement[:16].upper().startswith(b"LOAD DATA LOCAL"):
+        if not statement.reads_file:
             yield
             return
         before = self._control.value("SELECT @@GLOBAL.local_infile")
@@ -185,13 +242,6 @@ class Statements:
             yield
         finally:
             self._control.run(f"SET GLOBAL local_infile = {int(before)}")
-
-
-def _may_be_absent(session: Session, statement: bytes, refused: StatementFailed) -> bool:
-    """Whether it was only the default database that could not be chosen: it may be another lane's, which has not
-    made it yet or has dropped it. A statement that needs it cannot do without, and says so."""
-    chooses = statement[:4].upper() == b"USE " and refused.why.startswith(_UNKNOWN_DATABASE)
-    return chooses and session.value("SELECT DATABASE()") is None
 
 
 def _as_event(data: bytes) -> Event:

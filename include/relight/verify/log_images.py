@@ -113,7 +113,7 @@ class _Reader:
             return
         named: set[str] = set()
         for query in _queries(piece):
-            sql, words = query.sql, words_of(query.sql)
+            sql, words = query.sql, _words(query)
             named |= words
             if piece.fence:
                 self._found.logged.append(Logged(segment, piece.gtid, query))
@@ -133,9 +133,15 @@ def changing_words(segments: Iterable[LaneSegment]) -> set[str]:
         word for segment in segments if segment.files
         for chunk in chunks([StreamReader(file) for file in segment.files])
         for piece in chunk.pieces if piece.statement and not piece.xa
-        for sql in statements_of(piece) if changes_definitions(sql)
-        for word in words_of(sql)
+        for query in _queries(piece) if changes_definitions(query.sql)
+        for word in _words(query)
     }  # fmt: skip
+
+
+def _words(query: Query) -> frozenset[str]:
+    """Also the database that an ALTER DATABASE changes where it names none: the one that it ran in."""
+    words = words_of(query.sql)
+    return words if words.isdisjoint({"database", "schema"}) else words | {query.database.lower()}
 
 
 def changes_definitions(sql: str) -> bool:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from relight.backups.manifest import Definition, Surroundings, Value
-from relight.errors import CommandFailed, StatementFailed
+from relight.errors import StatementFailed
 from relight.lane.computing import Computing
-from relight.lane.rendering import rendered
+from relight.lane.rendering import collations_of, rendered
 from relight.lane.segments import LaneSegment
+from relight.lane.stage import clear_stage, set_stage
 from relight.lane.statement import words_of
 from relight.lane.statements import NOT_IN_THE_LOG
 from relight.lane.stream import Piece, StreamReader, chunks
@@ -43,7 +43,7 @@ class Witnessed(Value):
 
 
 def witnessed(
-    session: Session, mysqlbinlog: Path, base: Iterable[Definition], segments: Sequence[LaneSegment]
+    session: Session, base: Iterable[Definition], segments: Sequence[LaneSegment]
 ) -> Witnessed:  # fmt: skip
     """Run the statements of a lane that change definitions. The server of the session is empty, and is so again
     afterwards."""
@@ -55,7 +55,7 @@ def witnessed(
         if not texts or all(_ABOUT_ACCOUNTS.match(sql) for sql in texts):
             continue
         if any(_TEMPORARY.search(sql) for sql in texts) or not _run(
-            session, mysqlbinlog, format_description, piece, segment.surroundings, computing
+            session, format_description, piece, segment.surroundings, computing
         ):  # fmt: skip
             doubtful |= {word for sql in texts for word in words_of(sql)}
     with _anew(session) as unchanged:
@@ -66,7 +66,7 @@ def witnessed(
 
 
 def witnessed_accounts(
-    session: Session, mysqlbinlog: Path, base: Iterable[Definition], segments: Sequence[LaneSegment]
+    session: Session, base: Iterable[Definition], segments: Sequence[LaneSegment]
 ) -> Witnessed:  # fmt: skip
     """The same of accounts, roles and grants. The server of the session is empty, and is thrown away afterwards."""
     _prepare(session)
@@ -76,7 +76,7 @@ def witnessed_accounts(
     computing = Computing(session)
     for segment, format_description, piece in _pieces(segments):
         texts = [sql for sql in statements_of(piece) if _ABOUT_ACCOUNTS.match(sql)]
-        if texts and not _run(session, mysqlbinlog, format_description, piece, segment.surroundings, computing):
+        if texts and not _run(session, format_description, piece, segment.surroundings, computing):
             doubtful |= {word for sql in texts for word in words_of(sql)}
     with _anew(session) as unchanged:
         found = tuple(one for one in definitions.of_accounts(unchanged) if one.name != _OWN)
@@ -181,20 +181,23 @@ def _pieces(segments: Sequence[LaneSegment]) -> Iterator[tuple[LaneSegment, byte
 
 
 def _run(
-    session: Session, mysqlbinlog: Path, format_description: bytes, piece: Piece, surroundings: Surroundings | None,
-    computing: Computing,
+    session: Session, format_description: bytes, piece: Piece, surroundings: Surroundings | None, computing: Computing
 ) -> bool:  # fmt: skip
     """Whether it could be run."""
     _prepare(session)
     try:
         put_on(session, surroundings, computing.zone(surroundings))
-        with rendered(mysqlbinlog, format_description, piece.events) as statements:
-            for statement in computing.translated(statements, surroundings):
-                session.run(statement)
-    except (StatementFailed, CommandFailed):
+        zone = str(session.value("SELECT @@SESSION.time_zone"))
+        with rendered(collations_of(session), format_description, piece.events) as statements:
+            for one in statements:
+                set_stage(session, one, computing.translated(one, surroundings), zone)
+                session.run(one.text)
+    except (StatementFailed, ValueError):
         session.run("ROLLBACK")
         taken = False
     else:
         session.run("COMMIT")  # a CREATE TABLE ... SELECT is a transaction, whose rows do not matter here
         taken = True
+    clear_stage(session, "SYSTEM")
+    session.run("SET SESSION foreign_key_checks = 0")
     return taken
