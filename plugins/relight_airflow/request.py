@@ -215,7 +215,7 @@ def read_timeline(value: object) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
-        raise FleetError("not a timeline", on=text[:40], hint="give its number, as relight catalog SHARD shows them")
+        raise FleetError("not a timeline", on=text[:40], hint="give its number, as the catalog shows it")
     return int(text)
 
 

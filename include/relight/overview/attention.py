@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from relight.errors import command_line
 from relight.fleet import Tier
 from relight.forecast.words import duration
 from relight.overview.card import Card, Health
@@ -42,7 +43,7 @@ def judged(card: Card, tier: Tier, found: Iterable[Concern], now: datetime, unse
 
 
 def _backups(card: Card, now: datetime) -> Iterator[Concern]:
-    take = f"relight backup full {card.shard}"
+    take = command_line("backup", "full", card.shard)
     if card.snapshot_at is None:
         yield Concern(health="bad", text=f"no full backup: it cannot be brought back: take one now: {take}")
         return
@@ -55,7 +56,7 @@ def _backups(card: Card, now: datetime) -> Iterator[Concern]:
     if silent > SHIPPED_WITHIN:
         yield Concern(
             health="warning", text=f"no logs shipped for {duration(silent.total_seconds())}: what was written since "
-            f"would be lost; if it is written to: relight backup logs {card.shard}",
+            f"would be lost; if it is written to: {command_line('backup', 'logs', card.shard)}",
         )  # fmt: skip
 
 
@@ -78,16 +79,16 @@ def _advice(card: Card, objective: float) -> str:
     fresh, now = card.forecast_fresh, card.forecast
     if fresh is None or now is None or now.seconds - fresh.seconds >= _WORTH_A_BACKUP * now.seconds:
         if fresh is None or fresh.seconds <= objective:
-            return f"take a full backup now: relight backup full {card.shard}"
+            return f"take a full backup now: {command_line('backup', 'full', card.shard)}"
         return (
             f"a new full backup alone is not enough ({duration(fresh.seconds)}): it needs faster "
-            f"machines or another promise: relight forecast --shards {card.shard}"
+            f"machines or another promise: {command_line('forecast', '--shards', card.shard)}"
         )
     if not card.forecast_learned_from:
-        return f"measure it: relight rehearse {card.shard}"
+        return f"measure it: {command_line('rehearse', card.shard)}"
     return (
         "a new full backup would hardly help, as there is little log to replay: it needs faster machines or another "
-        f"promise: relight forecast --shards {card.shard}"
+        f"promise: {command_line('forecast', '--shards', card.shard)}"
     )
 
 
@@ -95,18 +96,19 @@ def _proof(card: Card, tier: Tier, now: datetime) -> Iterator[Concern]:
     if card.last_rehearsal == "failed":
         why = f": {card.rehearsal_problem}" if card.rehearsal_problem else ""
         yield Concern(
-            health="bad", text=f"the last rehearsal failed{why}: find out why, then: relight rehearse {card.shard}"
+            health="bad",
+            text=f"the last rehearsal failed{why}: find out why, then: {command_line('rehearse', card.shard)}",
         )
     if not card.rehearsable:
         yield Concern(
             health="warning", text="no scratch server: nothing proves its backups: give it one in the fleet file, "
-            f"then: relight rehearse {card.shard}",
+            f"then: {command_line('rehearse', card.shard)}",
         )  # fmt: skip
     elif card.proved_at is None:
-        yield Concern(health="warning", text=f"never proved: relight rehearse {card.shard}")
+        yield Concern(health="warning", text=f"never proved: {command_line('rehearse', card.shard)}")
     elif now - card.proved_at > timedelta(days=tier.prove_every_days):
         age = duration((now - card.proved_at).total_seconds())
         yield Concern(
             health="warning", text=f"last proved {age} ago, promised is every {tier.prove_every_days:g} days: "
-            f"relight rehearse {card.shard}",
+            f"{command_line('rehearse', card.shard)}",
         )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from relight.errors import command_line
+
 WAITING: Final = (
     "Its tasks wait for their turn. If that lasts, look whether Airflow's scheduler is up and the DAG is unpaused."
 )
@@ -13,7 +15,7 @@ def after_success(shard: str, mode: str) -> str:
     """The run is done."""
     if mode == "rehearse":
         return "Nothing: the shard's backups are proved, and the scratch server is free again."
-    return f"The shard takes writes. Give it a full backup to start from: relight backup full {shard}"
+    return f"The shard takes writes. Give it a full backup to start from: {command_line('backup', 'full', shard)}"
 
 
 def after_failure(mode: str, *, stopped: bool, open_again: bool) -> str:

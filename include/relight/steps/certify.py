@@ -33,7 +33,6 @@ from relight.site import Run, Site
 from relight.step_records import PROVING, RESTORING, elapsed, load_records
 from relight.steps.stepping import step
 
-
 PLACEHOLDERS = ("NAME", "WHY")
 """Stand in a printed command for the name and the reason of whoever approves. Nobody approves with them as they are."""
 
