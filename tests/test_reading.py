@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from relight.backups.catalog import load_catalog
-from relight.cli.main import app
+from relight.cli.main import application
 from relight.errors import ClaimRefused, ObjectCorrupt, ObjectExists, RelightError
 from relight.fencing.epochs import Claim, Outcome, claim, give_up, known_epochs, load_epochs, newest, win
 from relight.fleet import Fleet, Server, Shard, StoreSettings
@@ -209,7 +209,7 @@ def run_command(*words: str) -> tuple[int, str]:
     """Exit status and everything it says; a traceback fails the test by itself."""
     from typer.testing import CliRunner
 
-    result = CliRunner().invoke(app, list(words))
+    result = CliRunner().invoke(application(), list(words))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output

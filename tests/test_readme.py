@@ -24,7 +24,7 @@ from typer.main import get_command
 from relight.announcing.base import Endpoint
 from relight.announcing.settings import Announce
 from relight.cli.context import FAILED
-from relight.cli.main import app
+from relight.cli.main import application
 from relight.fleet import (
     CertificateSettings,
     Fleet,
@@ -95,7 +95,7 @@ def test_every_relight_command_is_one_that_relight_understands(words: list[str])
 
 def understood(words: list[str]) -> dict[str, Any]:
     """What the command line makes of the words, without doing it. Raises what it would tell the user."""
-    command, rest = get_command(app), words[1:]
+    command, rest = get_command(application()), words[1:]
     while isinstance(command, TyperGroup) and not (command.invoke_without_command and not rest):
         assert rest, f"{command.name} alone does nothing"
         assert rest[0] in command.commands, f"{command.name} has no command {rest[0]}"

@@ -44,6 +44,7 @@ def preload() -> None:
         import_module(f"relight_airflow.{name}")
     for module in pkgutil.iter_modules(relight.steps.__path__, "relight.steps."):
         import_module(module.name)
+    import_module("relight.binlog.kernels")  # nobody imports them before they are called
     if path := os.environ.get("RELIGHT_FLEET"):
         with suppress(RelightError):  # each run's first task says what is wrong with it
             open_store(fleet_in(Path(path)).store, Login("nobody", "nothing"))  # connects to nothing yet

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from relight.certificate.document import SCHEMA_FILE
 from relight.certificate.signing import SigningKey, own_key
 from relight.certificate.verifying import verify
-from relight.cli.main import app
+from relight.cli.main import application
 from relight.credentials import EnvironmentCredentials
 from relight.fleet import load_fleet
 from relight.keys import fingerprint
@@ -35,7 +35,7 @@ def relight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str, content: bytes | None = None, **environment: str) -> Result:
-        return CliRunner().invoke(app, ["certificate", *arguments], input=content, env=environment)
+        return CliRunner().invoke(application(), ["certificate", *arguments], input=content, env=environment)
 
     return call
 

@@ -234,3 +234,30 @@ def test_an_airflow_whose_address_is_not_known_or_that_is_not_there_is_said_so(r
     assert done.returncode == 5, "not known is not failed"
     assert "Airflow does not answer" in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["catalog", "plan", "restore", "abandon", "guard", "fleet", "backup", "quarantine", "rehearsals", "status"],
+)
+def test_a_command_loads_neither_the_compiled_loops_nor_what_another_one_needs_to_be_understood(command: str) -> None:
+    """They take seconds of a processor, and none of these needs them to say what it wants."""
+    script = (
+        "import sys; sys.argv = ['relight', sys.argv[1], '--help']\n"
+        "from relight.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('numba', 'airflow', 'relight.binlog.kernels', 'relight.recover', 'relight.lab.demo')\n"
+        "print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "words", [("catalog", "shard-1"), ("plan", "shard-1"), ("quarantine",), ("fence", "show", "shard-1")]
+)
+def test_a_command_that_reads_no_log_never_loads_what_reads_them(relight: Relight, words: tuple[str, ...]) -> None:
+    done = relight(*words, PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0, done.stderr
+    assert "relight.binlog.kernels" not in done.stderr

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from relight.cli import restoring
-from relight.cli.main import app
+from relight.cli.main import application
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import command_line
 from relight.gtid import GtidSet
@@ -24,7 +24,7 @@ from relight.store.s3 import open_store
 from tests.airflow.fleets import fleet
 
 PROJECT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = sorted(get_command(application()).commands)  # type: ignore[attr-defined]
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 IN_PROSE = {
     ("include/relight/bench/results.py", "not a result of relight bench replay"),
@@ -75,7 +75,7 @@ def printed() -> Iterator[tuple[str, list[str]]]:
 
 def parses(words: list[str]) -> None:
     """:raises click.UsageError: there is no such command, or not with these words."""
-    command: click.Command = get_command(app)
+    command: click.Command = get_command(application())
     context = click.Context(command, info_name="relight")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = command.resolve_command(context, words)
@@ -118,10 +118,10 @@ def test_a_run_can_be_asked_for_again_with_all_that_was_asked_for(
         known = fleet("s")
         yield Site(known, open_store(known.store, Login("nobody", "nothing")), EnvironmentCredentials({}), Silent())
 
-    monkeypatch.setattr(restoring, "recover", reached)
+    monkeypatch.setattr("relight.recover.recover", reached)
     monkeypatch.setattr(restoring, "open_site", site_of_tests)
     with pytest.raises(Reached) as found:
-        app(shlex.split(run.command(goes_on=goes_on))[1:], standalone_mode=False)
+        application()(shlex.split(run.command(goes_on=goes_on))[1:], standalone_mode=False)
     again = found.value.run
     assert again == run.model_copy(update={"run_id": again.run_id})
     assert (again.run_id == run.run_id) is goes_on

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relight.binlog import format as f
-from relight.binlog import kernels as k
 from relight.binlog.gtid_events import moment, read_tagged_gtid, uuid_text
+from relight.binlog.inner_loops import kernels as k
 from relight.binlog.reader import LogFile
 from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
 from relight.gtid import Gtid, GtidSet
@@ -21,17 +21,21 @@ Mask = NDArray[np.bool_]
 _VERIFY = True
 NOT_CARRIED = "restore to just before it (--target before:... or position:...), then look at it with mysqlbinlog"
 """What to do about an event that Relight cannot carry."""
-_WHAT = {
-    k.CUT_HEADER: (TruncatedLog, "the file ends inside an event header"),
-    k.CUT_EVENT: (TruncatedLog, "the file ends inside the event"),
-    k.BAD_CHECKSUM: (CorruptEvent, "the checksum is wrong"),
-    k.BAD_LENGTH: (CorruptEvent, "the event's length is too small"),
-    k.OUTSIDE: (UnsupportedEvent, "an event outside any transaction"),
-    k.BAD_GTID: (CorruptEvent, "the GTID cannot be decoded"),
-    k.BAD_QUERY: (CorruptEvent, "the statement cannot be decoded"),
-    k.NO_END: (CorruptEvent, "a transaction without an end"),
-    k.BEHIND_END: (CorruptEvent, "the log goes on behind its end"),
-}
+
+
+def _what() -> dict[int, tuple[type[BinlogError], str]]:
+    """What is wrong, by the code of the loop that found it."""
+    return {
+        k.CUT_HEADER: (TruncatedLog, "the file ends inside an event header"),
+        k.CUT_EVENT: (TruncatedLog, "the file ends inside the event"),
+        k.BAD_CHECKSUM: (CorruptEvent, "the checksum is wrong"),
+        k.BAD_LENGTH: (CorruptEvent, "the event's length is too small"),
+        k.OUTSIDE: (UnsupportedEvent, "an event outside any transaction"),
+        k.BAD_GTID: (CorruptEvent, "the GTID cannot be decoded"),
+        k.BAD_QUERY: (CorruptEvent, "the statement cannot be decoded"),
+        k.NO_END: (CorruptEvent, "a transaction without an end"),
+        k.BEHIND_END: (CorruptEvent, "the log goes on behind its end"),
+    }
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _with_identities(log: LogFile, content: k.Bytes, tail: int, table: k.Table) 
 
 
 def _explained(log: LogFile, code: int, state: k.Longs) -> BinlogError:
-    kind, why = _WHAT[code]
+    kind, why = _what()[code]
     position, event = int(state[1]), int(state[2]) if state[2] >= 0 else None
     if event == f.INCIDENT:
         return incident(log, position)

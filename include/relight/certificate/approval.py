@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from relight.fleet import Approval
 
+PLACEHOLDERS = ("NAME", "WHY")
+"""Stand in a printed command for the name and the reason of whoever approves. Nobody approves with them as they are."""
+
 
 def needed(policy: Approval, *, doubts: bool) -> bool:
     """Whether a name has to stand in the certificate.

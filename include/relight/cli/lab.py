@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from relight.cli.context import readable_errors
+from relight.cli.demo import demo
 from relight.errors import LabError, command_line
 from relight.gtid import GtidSet
 from relight.lab import fleet, secrets
@@ -32,6 +33,7 @@ from relight.server.environment import PYTHON
 from relight.server.session import connect
 
 app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
+app.command()(demo)
 
 workload = typer.Typer(no_args_is_help=True, help="An application that writes to a shard and keeps a ledger.")
 app.add_typer(workload, name="workload")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from relight.airflow_api.orders import Order
+from relight.certificate.approval import PLACEHOLDERS
 from relight.cli import via_airflow
 from relight.cli.context import open_site, readable_errors
 from relight.cli.planning import TIMELINE
@@ -15,12 +16,8 @@ from relight.cli.tables import console, verdict_table
 from relight.gtid import GtidSet
 from relight.incident.naming import fresh_name, incident_id
 from relight.planning.target import FORMS, Target
-from relight.recover import recover
 from relight.run_files import load_lanes, load_verdicts
 from relight.site import Run
-from relight.steps.certify import PLACEHOLDERS, certify
-from relight.steps.judge import judge
-from relight.steps.validate import validate_database
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")
@@ -78,6 +75,8 @@ def restore(
     if len(shards) > 1:
         raise typer.BadParameter("without --via-airflow one shard at a time", param_hint="SHARDS")
     (shard,) = shards
+    from relight.recover import recover  # everything is needed for it, and nothing of that to refuse
+
     with readable_errors(), open_site(fleet) as site:
         site.fleet.shard(shard)
         run = Run(
@@ -103,6 +102,10 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Prove a rebuilt, not yet promoted server again, and sign a new certificate."""
+    from relight.steps.certify import certify
+    from relight.steps.judge import judge
+    from relight.steps.validate import validate_database
+
     with readable_errors(), open_site(fleet) as site:
         run = Run(run_id=run_id, shard=shard, target=Target(kind="latest"), mode=mode)
         folder = run.folder(site.fleet)

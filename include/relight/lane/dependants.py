@@ -17,7 +17,7 @@ import numpy as np
 from relight.accounting import DropDatabase, Rename
 from relight.backups.manifest import ForeignKey, Table
 from relight.binlog import format as f
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.binlog.query import read_query
 from relight.binlog.reader import Event
 from relight.binlog.rows import read_table_map
@@ -58,8 +58,8 @@ class _Tables:
         self._tables = {(table.database, table.name): table for table in tables}
         self._columns = {name: _COLUMN.findall(table.create) for name, table in self._tables.items()}
 
-    def key_of(self, rows: Rows) -> NDKey | None:
-        """The primary key's columns of a table; none at all: the whole row. None: not known."""
+    def key_of(self, rows: Rows) -> k.Bytes | None:
+        """Per column, whether it belongs to the primary key; to none: the whole row is one. None: not known."""
         table = self._tables.get(rows.table.name)
         return None if table is None else self._marked(rows, table.primary_key)
 
@@ -67,22 +67,18 @@ class _Tables:
         """Foreign keys of a table."""
         return self._tables[name].foreign_keys if name in self._tables else ()
 
-    def reference_of(self, rows: Rows, key: ForeignKey) -> NDKey | None:
+    def reference_of(self, rows: Rows, key: ForeignKey) -> k.Bytes | None:
         """The column of a foreign key, where it is one of fixed width; else rows cannot be compared by it."""
         marked = self._marked(rows, key.columns)
         if marked is None or len(key.columns) != 1:
             return None
         return marked if rows.table.map.widths[int(marked.argmax())] >= 0 else None
 
-    def _marked(self, rows: Rows, columns: Sequence[str]) -> NDKey | None:
+    def _marked(self, rows: Rows, columns: Sequence[str]) -> k.Bytes | None:
         names = self._columns.get(rows.table.name, [])
         if not rows.full or len(names) != len(rows.table.map.widths) or not set(columns) <= set(names):
             return None
         return np.array([name in columns for name in names], dtype=np.uint8)
-
-
-NDKey = k.Bytes
-"""Per column, whether it belongs to a key."""
 
 
 def dependants(skipped: Sequence[LaneSegment], rest: Iterable[LaneSegment], tables: Iterable[Table]) -> Dependants:
@@ -180,7 +176,7 @@ def _among(
             yield from _matching(rows, segment, parent, known.reference_of(rows, reference))
 
 
-def _matching(rows: Rows, segment: int, entry: _Touched, key: NDKey | None) -> Iterator[int]:
+def _matching(rows: Rows, segment: int, entry: _Touched, key: k.Bytes | None) -> Iterator[int]:
     later = rows.transactions if segment > entry.since.segment else rows.transactions[
         rows.transactions > entry.since.transaction
     ]  # fmt: skip

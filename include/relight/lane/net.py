@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relight.binlog import format as f
-from relight.binlog import kernels as k
 from relight.binlog.compose import block_of, with_table_id
+from relight.binlog.inner_loops import kernels as k
 from relight.lane.stream import MappedTable, Rows
 
 _EVENT_BYTES = 512 << 10

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from relight.binlog import format as f
-from relight.binlog import kernels as k
 from relight.binlog.compose import with_table_id
+from relight.binlog.inner_loops import kernels as k
 from relight.binlog.rows import one_row_each
 from relight.errors import CorruptEvent
 from relight.lane.stream import MappedTable, Rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.lane.stream import Rows
 
 

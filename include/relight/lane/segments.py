@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from relight.backups.manifest import Surroundings
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.binlog.scan import Transactions
 from relight.run_files import NAMES, SplitResult
 

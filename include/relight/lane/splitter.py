@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from relight.accounting import Journal
 from relight.binlog import format as f
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.binlog.reader import Event, LogFile, events_in
 from relight.binlog.scan import Mask, Transactions, scan_unpacked
 from relight.errors import CorruptEvent

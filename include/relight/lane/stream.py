@@ -19,14 +19,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relight.binlog import format as f
-from relight.binlog.kernels import Bytes, Longs
 from relight.binlog.rows import TableMap, read_table_map
 from relight.errors import CorruptEvent
+
+if TYPE_CHECKING:
+    from relight.binlog.kernels import Bytes, Longs
 
 _MAGIC = b"RLSTRM02"
 _HEAD = struct.Struct("<BBHIIIqq")

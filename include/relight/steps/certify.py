@@ -33,9 +33,6 @@ from relight.site import Run, Site
 from relight.step_records import PROVING, RESTORING, elapsed, load_records
 from relight.steps.stepping import step
 
-PLACEHOLDERS = ("NAME", "WHY")
-"""Stand in a printed command for the name and the reason of whoever approves. Nobody approves with them as they are."""
-
 
 class CertificateSummary(Value):
     """Where the certificate is."""
@@ -113,7 +110,7 @@ def _refuse_unapproved(site: Site, run: Run, judgement: Judgement) -> None:
 
 
 def _approved(run: Run) -> str:
-    name, why = PLACEHOLDERS
+    name, why = approval.PLACEHOLDERS
     return run.model_copy(update={"approved_by": name, "approval_reason": why}).command(goes_on=True)
 
 

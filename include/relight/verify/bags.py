@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from relight.binlog import format as f
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.errors import CorruptEvent
 from relight.lane.lane_progress import Position
 from relight.lane.row_hashes import row_hashes

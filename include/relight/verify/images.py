@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from relight.binlog import kernels as k
+from relight.binlog.inner_loops import kernels as k
 from relight.lane.lane_progress import Position
 from relight.lane.row_hashes import row_hashes
 from relight.lane.stream import MappedTable, Rows
