@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from relight.credentials import EnvironmentCredentials
-from relight.fleet import load_fleet
+from relight.fleet_file import load_fleet
 from relight.lab.executors import DURATIONS
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from relight.errors import FleetError
-from relight.fleet import Fleet, load_fleet
+from relight.fleet import Fleet
+from relight.fleet_file import load_fleet
 
 Document = dict[str, Any]
 
@@ -88,9 +89,9 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        ("fleet", None, "fleet: Field required"),
+        ("fleet", None, "fleet: is missing"),
         ("fleet", "Shop Fleet", "fleet: "),
-        ("store", None, "store: Field required"),
+        ("store", None, "store: is missing"),
         ("store.bucket", "x", "store.bucket: "),
         ("store.bucket", "   ", "store.bucket: "),
         ("store.bucket", "a/b", "store.bucket: "),
@@ -105,8 +106,8 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("shards", [], "shards: "),
         ("shards.0.name", "Shard 1", "shards[0].name: "),
         ("shards.0.tier", 0, "shards[0].tier: "),
-        ("shards.0.source", None, "shards[0].source: Field required"),
-        ("shards.0.source.host", None, "shards[0].source.host: Field required"),
+        ("shards.0.source", None, "shards[0].source: is missing"),
+        ("shards.0.source.host", None, "shards[0].source.host: is missing"),
         ("shards.0.source.queue", "", "shards[0].source.queue: "),
         ("shards.0.source.queue", "a,b", "shards[0].source.queue: "),
         ("shards.0.source.run_as", "", "shards[0].source.run_as: "),
@@ -122,14 +123,14 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("shards.0.source.control", {"kind": "systemd", "unit": ""}, "shards[0].source.control.systemd.unit: "),
         ("shards.0.source.port", 70000, "shards[0].source.port: "),
         ("shards.0.source.port", "mysql", "shards[0].source.port: "),
-        ("shards.0.source.datadir", None, "shards[0].source.datadir: Field required"),
+        ("shards.0.source.datadir", None, "shards[0].source.datadir: is missing"),
         ("shards.0.source.datadir", "data", "shards[0].source: datadir must be an absolute path"),
         ("shards.0.source.socket", "run/s", "shards[0].source: socket must be an absolute path"),
         ("shards.0.source.workdir", "/srv/a/data/work", "shards[0].source: workdir must not lie inside datadir"),
         ("shards.0.source.workdir", "/srv/a/data", "shards[0].source: workdir must not lie inside datadir"),
         ("shards.0.source.workdir", "/srv/a/work/../data/w", "shards[0].source: workdir must not contain '..'"),
         ("shards.0.source.control", {"kind": "magic"}, "shards[0].source.control: "),
-        ("shards.0.source.control", {"kind": "systemd"}, "shards[0].source.control.systemd.unit: Field required"),
+        ("shards.0.source.control", {"kind": "systemd"}, "shards[0].source.control.systemd.unit: is missing"),
         ("shards.0.source.control", {"kind": "command", "start": [], "stop": ["x"]}, "control.command.start: "),
         ("shards.0.replicas.1.port", 0, "shards[0].replicas[1].port: "),
         ("shards.0.scratch.name", "", "shards[0].scratch.name: "),
@@ -139,7 +140,7 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("shards.1.source.datadir", "/srv/s/data", "two servers share db.example:/srv/s/data"),
         ("limits", {"lane_groups": 0}, "limits.lane_groups: "),
         ("limits", {"disk_reserve": 0.5}, "limits.disk_reserve: "),
-        ("limits", {"lanes": 3}, "limits.lanes: Extra inputs are not permitted"),
+        ("limits", {"lanes": 3}, "limits.lanes: there is no such setting"),
         ("certificates", {"public_keys": ["hunter2"]}, "certificates.public_keys[0]: not a public key: not the base64 of"),
         ("certificates", {"public_keys": "A" * 43 + "="}, "certificates.public_keys: "),
         ("certificates", {"valid_hours": 0}, "certificates.valid_hours: "),
@@ -148,7 +149,7 @@ def test_a_good_file_is_read_as_it_stands(load: Load) -> None:
         ("shards.0.announce", [{"kind": "file", "path": "x.json"}], "shards[0].announce[0].file.path: must be an absolute"),
         ("shards.0.announce", [{"kind": "file", "path": "/srv/../x"}], "announce[0].file.path: must be an absolute path without"),
         ("shards.0.announce", [{"kind": "command", "announce": [], "withdraw": ["x"]}], "announce[0].command.announce: "),
-        ("shards.0.announce", [{"kind": "command", "announce": ["x"]}], "announce[0].command.withdraw: Field required"),
+        ("shards.0.announce", [{"kind": "command", "announce": ["x"]}], "announce[0].command.withdraw: is missing"),
         ("shards.0.announce", [{"kind": "http", "url": "ftp://x"}], "announce[0].http.url: must begin with https://"),
         ("shards.0.announce", [{"kind": "file", "path": "/"}], "shards[0].announce[0].file.path: must name a file"),
         ("shards.0.announce", [{"kind": "http", "url": "http://"}], "announce[0].http.url: must begin with https://"),
@@ -247,21 +248,38 @@ def test_a_login_in_a_hooks_address_is_refused_and_not_repeated(load: Load, url:
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("shard", [], "shard: there is no such setting; did you mean shards?"),
+        ("store.endpoint_url", "http://x", "store.endpoint_url: there is no such setting; did you mean endpoint?"),
+        ("shards.0.source.data_dir", "/x", "source.data_dir: there is no such setting; did you mean datadir?"),
+        ("shards.0.replica", [], "shards[0].replica: there is no such setting; did you mean replicas?"),
+        ("limits", {"lane_group": 3}, "limits.lane_group: there is no such setting; did you mean lane_groups?"),
+        ("shards.0.source.control", {"kind": "systemctl"}, "did you mean systemd?"),
+        ("shards.0.source.control", {"kind": "systemd", "units": "a"}, "there is no such setting; did you mean unit?"),
+        ("shards.0.announce", [{"kind": "http", "ulr": "x"}], "there is no such setting; did you mean url?"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_word_is_told_with_the_one_that_was_meant(load: Load, place: str, value: Any, said: str) -> None:
+    assert said in mistakes(load, changed((place, value)))
+
+
+@pytest.mark.parametrize(
     "place",
     ["password", "store.secret_key", "store.access_key", "shards.0.source.password", "shards.0.password",
      "shards.0.source.control.password"],
 )  # fmt: skip
 def test_a_secret_in_the_file_is_refused_and_not_repeated(load: Load, place: str) -> None:
     text = mistakes(load, changed((place, "hunter2-hunter2")))
-    assert "Extra inputs are not permitted" in text
+    assert "there is no such setting" in text
     assert "hunter2" not in text
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [("", "not a mapping"), ("- a\n- b\n", "not a mapping"), ("just words", "not a mapping"),
-     ("a: [1, 2", "cannot be read"), ("a: b: c", "cannot be read"), ("fleet: \x00", "cannot be read"),
-     ("x: !!python/object/apply:os.system [ls]", "cannot be read")],
+     ("a: [1, 2", "is not YAML"), ("a: b: c", "line 1, column 5: "), ("fleet: \x00", "is not YAML"),
+     ("a: 1\nb:\n\t- c\n", "line 3, column 1: "), ("x: !!python/object/apply:os.system [ls]", "is not YAML")],
 )  # fmt: skip
 def test_what_is_no_fleet_file_at_all_is_said_so(load: Load, text: str, said: str) -> None:
     assert said in mistakes(load, text)

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "host": set(),
     "sabotage": {"backups"},
     "fleet": {"errors", "keys", "host", "announcing"},
+    "fleet_file": {"errors", "fleet"},
     "credentials": {"errors"},
     "accounting": {"backups"},
     "site": {"errors", "gtid", "fleet", "credentials", "progress", "sabotage", "store", "backups", "planning", "announcing"},

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from relight.credentials import EnvironmentCredentials, Login
 from relight.errors import RelightError
-from relight.fleet import Fleet, Server, load_fleet
+from relight.fleet import Fleet, Server
+from relight.fleet_file import load_fleet
 from relight.guard.clearance import clear, set_aside
 from relight.server import empty, mysqld
 from relight.server.session import connect

@@ -5,13 +5,11 @@ It holds no secrets. Passwords come from :mod:`relight.credentials`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from relight.announcing.settings import Announce
 from relight.errors import FleetError
@@ -252,41 +250,3 @@ class Fleet(_Value):
 
 def _twice(names: list[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
-
-
-def load_fleet(path: Path) -> Fleet:
-    """Read and check a fleet file. FleetError lists every mistake with its place in the file."""
-    try:
-        document = _parsed(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FleetError("no fleet file", on=str(path), hint="name it with --fleet or RELIGHT_FLEET") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FleetError("fleet file cannot be read", on=str(path), why=" ".join(str(error).split())) from None
-    if not isinstance(document, dict):
-        raise FleetError("fleet file is not a mapping", on=str(path), hint="see fleet.example.yaml in the README")
-    try:
-        return Fleet.model_validate(document)
-    except ValidationError as error:
-        lines = [f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
-        raise FleetError(
-            f"fleet file has {len(lines)} mistake{'s' if len(lines) > 1 else ''}", on=str(path),
-            why="; ".join(lines), hint="the README's page 'On your own fleet' describes every field",
-        ) from None  # fmt: skip
-
-
-def _parsed(text: str) -> Any:
-    """YAML; or JSON, which is YAML too and read ten times faster: every task reads the file."""
-    if text.startswith("{"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            pass  # YAML may begin like that as well
-    # The parser of libyaml, where there is one, takes a tenth of the time.
-    return yaml.load(text, yaml.CSafeLoader) if yaml.__with_libyaml__ else yaml.safe_load(text)
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for item in location:
-        text += f"[{item}]" if isinstance(item, int) else f".{item}" if text else item
-    return text or "the file"

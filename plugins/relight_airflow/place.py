@@ -16,7 +16,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from relight.announcing.base import Factory
 from relight.credentials import Login, Purpose
 from relight.errors import CredentialsMissing, FleetError
-from relight.fleet import Fleet, load_fleet
+from relight.fleet import Fleet
+from relight.fleet_file import load_fleet
 from relight.progress import Lines
 from relight.site import Site
 from relight_airflow.connection import ConnectionAnnouncer

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from relight.bench.fleet_made_up import made_up, made_up_fleet
 from relight.bench.fleet_results import answers, ideal, most_at_once
-from relight.fleet import StoreSettings, load_fleet
+from relight.fleet import StoreSettings
+from relight.fleet_file import load_fleet
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 

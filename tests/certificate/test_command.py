@@ -18,7 +18,7 @@ from relight.certificate.signing import SigningKey, own_key
 from relight.certificate.verifying import verify
 from relight.cli.main import application
 from relight.credentials import EnvironmentCredentials
-from relight.fleet import load_fleet
+from relight.fleet_file import load_fleet
 from relight.keys import fingerprint
 from tests.support.certificates import KEY, OTHER_KEY, SECRET, certificate, check, table
 

@@ -17,6 +17,7 @@ import yaml
 from relight.fleet import Server
 from relight.lab.s3 import S3Server
 from relight.lab.template import Logins
+from relight.planning.target import FORMS
 from tests.conftest import environment_of
 from tests.support.servers import Servers
 
@@ -190,11 +191,11 @@ def test_wrong_usage_ends_with_2_and_says_how_it_is_used(relight: Relight, argum
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["plan", "restore"])
-def test_help_shows_every_kind_of_target(relight: Relight, command: str) -> None:
-    shown = relight(command, "--help", COLUMNS="200").stdout
-    for kind in ("latest", "time:", "gtid:", "before:", "position:"):
-        assert kind in shown
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize("command", ["plan", "restore", "rehearse"])
+def test_help_shows_every_kind_of_target_whole(relight: Relight, command: str, columns: str) -> None:
+    words = relight(command, "--help", COLUMNS=columns).stdout.split()
+    assert " ".join(FORMS.split()) in " ".join(words)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("restore", "--help")])

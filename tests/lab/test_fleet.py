@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from relight.fleet import Server, load_fleet
+from relight.fleet import Server
+from relight.fleet_file import load_fleet
 from relight.lab import secrets
 from relight.lab.fleet import mysqlds_below
 from relight.lab.mysql import MySQL

@@ -19,7 +19,9 @@ from relight.site import Site
 from relight.steps.segments import ShippedSummary, ship_segments
 from relight.steps.snapshot import SnapshotSummary, take_snapshot
 
-app = typer.Typer(no_args_is_help=True, help="Take backups: full ones, and the binary logs since.")
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Take backups: full ones, and the binary logs since."
+)
 
 Summary = TypeVar("Summary", bound=Value)
 

@@ -31,7 +31,7 @@ from relight.lab.place import Place
 from relight.lab.services import find_services
 from relight.lab.template import ensure_template
 
-app = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure on this machine.")
 
 QuickOption = Annotated[bool, typer.Option("--quick", help="A small fraction of the size, to see that it works.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -23,7 +23,9 @@ from relight.fleet import CertificateSettings
 from relight.keys import decoded, fingerprint
 from relight.run_files import CheckResult
 
-app = typer.Typer(no_args_is_help=True, help="Check promotion certificates, and make the key that signs them.")
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Check promotion certificates, and make the key that signs them."
+)
 
 _SHOWN = 10
 """More than this of anything does not help on one screen; --json has all."""

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from relight.credentials import EnvironmentCredentials
 from relight.errors import FleetError, LabError, RelightError
-from relight.fleet import Fleet, load_fleet
+from relight.fleet import Fleet
+from relight.fleet_file import load_fleet
 from relight.lab.place import Place
 from relight.lab.secrets import read as lab_secrets
 from relight.progress import Progress, on_terminal

@@ -18,7 +18,7 @@ from relight.planning.unreachable import text_of
 from relight.site import Site
 from relight.steps.fence_check import FenceCheck, check_fence
 
-app = typer.Typer(help="Who may open a shard's server, and who did.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, help="Who may open a shard's server, and who did.", no_args_is_help=True)
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet file. Default: RELIGHT_FLEET, else the lab.")

@@ -32,10 +32,16 @@ from relight.progress import Lines
 from relight.server.environment import PYTHON
 from relight.server.session import connect
 
-app = typer.Typer(no_args_is_help=True, help="A real fleet on this machine: for the demo, for practice, for tests.")
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="A real fleet on this machine: for the demo, for practice, for tests.",
+)
 app.command()(demo)
 
-workload = typer.Typer(no_args_is_help=True, help="An application that writes to a shard and keeps a ledger.")
+workload = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="An application that writes to a shard and keeps a ledger."
+)
 app.add_typer(workload, name="workload")
 
 ShardName = Annotated[str, typer.Argument(help="The shard's name.")]

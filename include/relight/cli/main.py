@@ -34,7 +34,13 @@ NAMES = (*_GROUPS, *_COMMANDS)
 
 def application(names: Iterable[str] = NAMES) -> typer.Typer:
     """The command line with these commands."""
-    made = typer.Typer(name="relight", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    made = typer.Typer(
+        rich_markup_mode=None,
+        name="relight",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     made.callback(help=_HELP)(_nothing_before_a_command)
     for name in names:
         if name in _GROUPS:

@@ -21,7 +21,9 @@ from relight.guard.quarantine import SetAside, owner_of, set_aside_directories
 from relight.reporting.words import size
 
 app = typer.Typer(
-    invoke_without_command=True, help="Data directories that were set aside: list them; remove one, if you are sure."
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    help="Data directories that were set aside: list them; remove one, if you are sure.",
 )
 
 FleetOption = Annotated[

@@ -15,7 +15,11 @@ from relight.cli.planning import FleetOption, JsonOption
 from relight.errors import command_line
 from relight.steps.begin_timeline import begin_timeline_here
 
-app = typer.Typer(help="Which history of a shard is the present one, and which were given up.", no_args_is_help=True)
+app = typer.Typer(
+    rich_markup_mode=None,
+    help="Which history of a shard is the present one, and which were given up.",
+    no_args_is_help=True,
+)
 
 ShardArgument = Annotated[str, typer.Argument(help="The shard.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -79,20 +79,25 @@ def _watched(
 ) -> State:
     """Print what is seen, and give the last of it."""
     seen: dict[str, State] = {}
+    told: set[tuple[str, str, str]] = set()
     looks = (look(api, *one) for one in find()) if once else follow(api, find, past_waiting=past_waiting)
     for one in looks:
         seen[one.run] = one.state
-        print(one.model_dump_json() if as_json else _text(one), flush=True)
+        print(one.model_dump_json() if as_json else _text(one, told), flush=True)
+        told |= {(one.run, failed.task, failed.said) for failed in one.failed}
     return overall(list(seen.values()))
 
 
-def _text(one: Status) -> str:
+def _text(one: Status, told: Collection[tuple[str, str, str]] = ()) -> str:
+    """Failures that were ``told`` already are not told again: a run goes on to its end behind them."""
     words = [f"{one.at:%H:%M:%S}", one.shard or one.run, one.state]
     if one.state == "waiting":
         words.append(f"for a person to answer {', '.join(one.waiting)}: {one.page}")
     elif one.running:
         words.append(", ".join(one.running))
-    return " ".join(words) + "".join(f"\n  {failed.task}: {failed.said}" for failed in one.failed)
+    return " ".join(words) + "".join(
+        f"\n  {failed.task}: {failed.said}" for failed in one.failed if (one.run, failed.task, failed.said) not in told
+    )
 
 
 def _finish(state: State) -> None:

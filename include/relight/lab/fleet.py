@@ -11,7 +11,8 @@ from pathlib import Path
 
 from relight.credentials import Login
 from relight.errors import LabError, command_line
-from relight.fleet import Fleet, Server, Shard, load_fleet
+from relight.fleet import Fleet, Server, Shard
+from relight.fleet_file import load_fleet
 from relight.lab import s3, schema, secrets
 from relight.lab.layout import BUCKET, ensure_fleet_file, write_all_options
 from relight.lab.mysql import find_mysql

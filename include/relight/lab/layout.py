@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from relight.fleet import Fleet, ProcessControl, Server, Shard, StoreSettings, load_fleet
+from relight.fleet import Fleet, ProcessControl, Server, Shard, StoreSettings
+from relight.fleet_file import load_fleet
 from relight.lab.addresses import PORT, free_addresses
 from relight.lab.mysql import MySQL
 from relight.lab.options import write_options

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pwd
 import socket as sockets
 import subprocess
 import time
@@ -27,6 +26,7 @@ from relight.errors import ServerError, ServerStartFailed, ServerUnreachable, St
 from relight.fleet import CommandControl, Server, SystemdControl
 from relight.server import command
 from relight.server.environment import USER_SESSION, child_environment
+from relight.server.programs import account_of
 from relight.server.session import Session, connect
 from relight.server.zone import zone_environment
 
@@ -150,8 +150,8 @@ def run_as_options(server: Server) -> list[str]:
 
 def give_to_server_account(server: Server, directory: Path) -> None:
     """Make a file, or everything below a directory, belong to the account that mysqld runs as."""
-    if server.run_as and os.geteuid() == 0:
-        account = pwd.getpwnam(server.run_as)
+    account = account_of(server)
+    if account is not None and os.geteuid() == 0:
         owner = account.pw_uid, account.pw_gid
         # From the bottom up, and below handles: who owns a directory may put a link in place of what is in it.
         for _, folders, files, handle in os.fwalk(directory, topdown=False) if directory.is_dir() else ():

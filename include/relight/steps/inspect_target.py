@@ -10,6 +10,7 @@ from relight.gtid import GtidSet
 from relight.guard.looking import refuse_if_alive, refuse_if_too_small
 from relight.outdated import refuse_what_is_over
 from relight.planning.plan import load_plan
+from relight.server.programs import refuse_unusable
 from relight.server.rebuilt import NEVER_OPEN, read_mark, still_built_by
 from relight.site import Run, Site
 from relight.steps.stepping import step
@@ -36,6 +37,7 @@ def inspect_target(site: Site, run: Run) -> Findings:
     refuse_what_is_over(site, run)
     plan = load_plan(site.store, run)
     server = run.server(site.fleet)
+    refuse_unusable(server)
     resumed = still_built_by(server.datadir, run.run_id, site.progress.say)
     if not resumed:
         refuse_if_alive(server, "be rebuilt", archived=_archived(site, run, server))

@@ -24,6 +24,7 @@ from relight.server.empty import initialise
 from relight.server.following import follows, in_turn
 from relight.server.letting_in import is_let_in, shut_out
 from relight.server.local_copy import check_clone_plugin
+from relight.server.programs import refuse_unusable
 from relight.server.rebuilt import read_mark, still_built_by, write_mark
 from relight.server.replication import attach, compare_with_source
 from relight.server.session import Session, connect_elsewhere
@@ -66,6 +67,7 @@ def rebuild_replica(site: Site, run: Run, server: str) -> ReplicaSummary:
     replica = next((r for r in shard.replicas if r.name == server), None)
     if replica is None:
         raise FleetError("unknown replica", on=server, why=f"shard {shard.name} has no replica of that name")
+    refuse_unusable(replica)
     source_uuid = _source_uuid(site, run)
     aside, donor, seconds = "", "", 0.0
     if not still_built_by(replica.datadir, run.run_id, site.progress.say):

@@ -22,6 +22,7 @@ from relight.gtid import GtidSet
 from relight.server import definitions, schema
 from relight.server.copied import Asked, Found, ask_before, ask_source, compare
 from relight.server.local_copy import local_copy
+from relight.server.programs import refuse_unusable
 from relight.server.scratch import scratch_boot
 from relight.server.session import Session, ask, connect
 from relight.server.zone import environment_of
@@ -79,6 +80,7 @@ def take_snapshot(site: Site, shard: str) -> SnapshotSummary:
     began = datetime.now(UTC)
     the_shard = site.fleet.shard(shard)
     server = the_shard.backup_server
+    refuse_unusable(server)
     with connect(server, site.admin) as session:
         uuid, executed = session.row("SELECT @@server_uuid, @@GLOBAL.gtid_executed")
         known = load_catalog(site.store, shard, parallel=site.fleet.store.parallel)

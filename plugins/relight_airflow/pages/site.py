@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from relight.errors import FleetError
-from relight.fleet import Fleet, Shard, load_fleet
+from relight.fleet import Fleet, Shard
+from relight.fleet_file import load_fleet
 from relight.site import Site
 from relight_airflow.place import ANNOUNCERS, AirflowCredentials, LogProgress, fleet_path
 
