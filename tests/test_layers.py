@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "reporting": {"backups", "errors", "fleet", "forecast", "incident", "overview", "planning", "reading", "rehearsal",
               "run_files", "sabotage", "site", "step_records", "store"},
     "forecast": {"backups", "errors", "fleet", "planning", "reading", "site", "step_records", "store"},
-    "overview": {"backups", "errors", "fencing", "fleet", "forecast", "gtid", "planning", "reading", "rehearsal", "site", "store"},
+    "overview": {"backups", "errors", "fencing", "fleet", "forecast", "gtid", "incident", "planning", "reading", "rehearsal", "site", "store"},
     "incident": {"backups", "errors", "fleet", "forecast", "planning", "reading", "site", "store"},
     "salvaging": {"backups", "binlog", "errors", "gtid", "guard", "server"},
     "unpacking": {"backups", "beneath", "errors", "progress", "store"},

@@ -50,26 +50,42 @@ def relight(tmp_path: Path, store_settings: StoreSettings, s3_server: S3Server, 
 
 
 def test_the_worst_come_first_with_what_to_do_about_them(relight: Callable[..., Done]) -> None:
-    done = relight()
+    done = relight("--no-ask")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["a-2", "b-2", "a-1", "b-1"]
     assert "1 h 30 min" in lines[3]
     assert "everything" in lines[1]
     assert "a-2: no full backup: it cannot be brought back: take one now: relight backup full a-2" in lines
-    assert lines[-1].startswith("4 of 4 shards: 1 bad, 1 warning, 2 good; looked at in ")
+    assert lines[-1].startswith("4 of 4 shards: 1 at risk, 1 attention, 2 ready; looked at in ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "shards"),
     [
-        (("--match", "b-*"), ["b-2", "b-1"]), (("--tier", "1"), ["a-1"]), (("--health", "good"), ["a-1", "b-1"]),
-        (("--health", "good", "--match", "b*"), ["b-1"]), (("--match", "c"), []),
+        (("--match", "b-*"), ["b-2", "b-1"]), (("--tier", "1"), ["a-1"]), (("--health", "ready"), ["a-1", "b-1"]),
+        (("--health", "good", "--match", "b*"), ["b-1"]), (("--health", "at-risk"), ["a-2"]), (("--health", "At risk"), ["a-2"]), (("--match", "c"), []),
     ],
 )  # fmt: skip
 def test_shards_are_chosen_by_tier_health_and_name(
     relight: Callable[..., Done], arguments: tuple[str, ...], shards: list[str]
 ) -> None:
-    done = relight(*arguments, "--json")
+    done = relight(*arguments, "--json", "--no-ask")
     assert done.returncode == 0, done.stderr
     assert [card["shard"] for card in json.loads(done.stdout)["cards"]] == shards
+
+
+def test_the_words_are_those_of_the_pages_and_shards_whose_servers_are_gone_come_first(
+    relight: Callable[..., Done],
+) -> None:
+    done = relight("--health", "down", "--tier", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split()[:3] == ["a-1", "1", "down"]
+    assert "a-1: none of its servers answers: bring it back: relight restore a-1" in done.stdout
+    assert "1 of 4 shards: 1 down; looked at in" in done.stdout
+
+
+def test_a_health_that_is_none_is_refused_with_those_there_are(relight: Callable[..., Done]) -> None:
+    done = relight("--health", "splendid")
+    assert done.returncode == 1
+    assert "use one of down, at-risk, not-seen, attention, ready" in done.stderr

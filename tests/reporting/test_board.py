@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relight.forecast.values import Span
-from relight.overview.card import Card, Health, Overview
+from relight.overview.card import Card, Overview
+from relight.overview.health import Health
 from relight.reporting.board import STALE_AFTER, Promise, make_board
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -24,8 +25,19 @@ def board(*cards: Card, age: float = 60) -> object:
 
 def test_the_most_urgent_come_first_and_within_them_the_first_tier() -> None:
     found = board(card("a"), card("b", "unknown"), card("c", "bad", tier=2), card("d", "warning"), card("e", "bad"))
-    assert [row.card.shard for row in found.rows] == ["e", "c", "d", "b", "a"]
-    assert [count for _, _, count in found.counts] == [2, 1, 1, 1]
+    assert [row.card.shard for row in found.rows] == ["e", "c", "b", "d", "a"]
+    assert {word: count for _, word, count in found.counts if count} == {
+        "at risk": 2, "not seen": 1, "attention": 1, "ready": 1,
+    }  # fmt: skip
+
+
+def test_what_is_down_comes_before_all_and_what_is_being_restored_is_said_so() -> None:
+    at = NOW - timedelta(seconds=60)
+    cards = (card("a", "bad"), card("b", down=True), card("c", down=True), card("d", down=False))
+    found = make_board(Overview(fleet="f", at=at, seconds=1, cards=cards), NOW, {"b": "restore/i__b"})
+    assert [(row.card.shard, row.word, row.run) for row in found.rows] == [
+        ("c", "down", ""), ("b", "being restored", "restore/i__b"), ("a", "at risk", ""), ("d", "ready", ""),
+    ]  # fmt: skip
 
 
 def test_what_would_be_lost_is_the_age_of_the_newest_log_as_it_is_now() -> None:

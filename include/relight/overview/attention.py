@@ -9,7 +9,8 @@ from typing import Final, Literal
 from relight.errors import command_line
 from relight.fleet import Tier
 from relight.forecast.words import duration
-from relight.overview.card import Card, Health
+from relight.overview.card import Card
+from relight.overview.health import Health, urgency
 from relight.overview.holdings import Concern
 
 SHIPPED_WITHIN: Final = timedelta(hours=1)
@@ -19,8 +20,6 @@ BACKED_UP_WITHIN: Final = timedelta(days=2)
 
 _WORTH_A_BACKUP: Final = 0.1
 """A full backup is worth taking for the sake of a promise if it saves so much of the time."""
-
-_ORDER: Final[tuple[Health, ...]] = ("bad", "unknown", "warning", "good")
 
 
 Part = Literal["backups", "rehearsals", "epochs"]
@@ -37,9 +36,10 @@ def judged(card: Card, tier: Tier, found: Iterable[Concern], now: datetime, unse
         concerns += [*_backups(card, now), *_promise(card)]
     if "rehearsals" not in unseen:
         concerns += _proof(card, tier, now)
-    concerns.sort(key=lambda one: _ORDER.index(one.health))
+    concerns.sort(key=lambda one: urgency(one.health))
     health: Health = concerns[0].health if concerns else "good"
-    return card.model_copy(update={"health": health, "warnings": tuple(one.text for one in concerns)})
+    gone = [f"none of its servers answers: bring it back: relight restore {card.shard}"] if card.down else []
+    return card.model_copy(update={"health": health, "warnings": (*gone, *(one.text for one in concerns))})
 
 
 def _backups(card: Card, now: datetime) -> Iterator[Concern]:

@@ -8,8 +8,7 @@ from pydantic import AwareDatetime
 
 from relight.backups.manifest import GtidField, Value
 from relight.forecast.values import Span
-
-Health = Literal["good", "warning", "bad", "unknown"]
+from relight.overview.health import Health, State
 
 
 class ToReplay(Value):
@@ -34,6 +33,8 @@ class Card(Value):
     health: Health
     """``bad``: it could not be brought back as promised. ``warning``: something needs attention before it gets so.
     ``unknown``: it could not be looked at."""
+    down: bool | None = None
+    """Whether no server of it answers. None: nobody has asked."""
     snapshot: str = ""
     """The newest full backup; empty where there is none."""
     snapshot_at: AwareDatetime | None = None
@@ -71,6 +72,11 @@ class Card(Value):
     """Of the last promotion."""
     warnings: tuple[str, ...] = ()
     """What needs attention, in words, the worst first; the command that helps stands in it."""
+
+    @property
+    def state(self) -> State:
+        """Its health, unless it is down: that is more urgent."""
+        return "down" if self.down else self.health
 
     def data_loss_seconds(self, now: AwareDatetime) -> float | None:
         """What would be lost at most: the age of the newest commit in the store. None if there is nothing. A shard

@@ -15,7 +15,8 @@ from relight.backups.manifest import SegmentManifest, Value
 from relight.errors import ObjectCorrupt, ObjectMissing
 from relight.fencing.timelines import Timeline
 from relight.gtid import GtidSet
-from relight.overview.card import Card, Health, ToReplay
+from relight.overview.card import Card, ToReplay
+from relight.overview.health import Health
 from relight.store import layout
 from relight.store.base import MOST_MANIFEST, Store, StoredObject
 

@@ -6,7 +6,7 @@ It takes some eight requests to the store per shard, and one for each log that n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from relight.errors import StoreDenied, StoreError, StoreUnavailable
@@ -15,6 +15,7 @@ from relight.fleet import Shard
 from relight.forecast.estimate import estimate_all
 from relight.forecast.learning import Speeds, learn
 from relight.forecast.loads import load_of
+from relight.incident.asking import down_among
 from relight.overview.attention import Part, judged
 from relight.overview.card import Card, Overview
 from relight.overview.holdings import Concern, holdings
@@ -25,12 +26,13 @@ from relight.store.base import Store
 from relight.store.parallel import in_parallel
 
 
-def look_over(site: Site, previous: Overview | None = None) -> Overview:
+def look_over(site: Site, previous: Overview | None = None, down: Collection[str] | None = None) -> Overview:
     """The fleet now, shards side by side.
 
     What cannot be read of one shard stands in its card, and hides no other.
 
     :param previous: an earlier look, which saves reading the manifests of full backups that are still the newest.
+    :param down: the shards of which no server answers; None: nobody has asked.
     :raises StoreUnavailable: (retryable) the store does not answer. StoreDenied: it refuses the credentials.
     """
     now, began = datetime.now(UTC), time.monotonic()
@@ -38,16 +40,25 @@ def look_over(site: Site, previous: Overview | None = None) -> Overview:
     speeds = learn(site.store, parallel=site.fleet.store.parallel)
 
     def look(shard: Shard) -> Card:
-        return _card(site, now, shard, known.get(shard.name), speeds)
+        is_down = None if down is None else shard.name in down
+        return _card(site, now, shard, known.get(shard.name), speeds, down=is_down)
 
     cards = in_parallel(look, site.fleet.shards, site.fleet.store.parallel)
     return Overview(fleet=site.fleet.fleet, at=now, seconds=round(time.monotonic() - began, 3), cards=tuple(cards))
 
 
-def _card(site: Site, now: datetime, shard: Shard, before: Card | None, speeds: Speeds) -> Card:
+def look_over_and_ask(site: Site, previous: Overview | None = None) -> Overview:
+    """The same, and whether the shards' servers answer: they are asked first, all side by side, each for a moment."""
+    down = {shard.name for shard in down_among(site.fleet.shards)}
+    return look_over(site, previous, down)
+
+
+def _card(
+    site: Site, now: datetime, shard: Shard, before: Card | None, speeds: Speeds, *, down: bool | None
+) -> Card:  # fmt: skip
     tier, store = site.fleet.tier_of(shard), site.store
     card = Card(
-        shard=shard.name, tier=shard.tier, health="unknown", rehearsable=shard.scratch is not None,
+        shard=shard.name, tier=shard.tier, health="unknown", rehearsable=shard.scratch is not None, down=down,
         objective_seconds=60 * tier.objective_minutes if tier.objective_minutes else None,
     )  # fmt: skip
     concerns: list[Concern] = []

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal
 
 from relight.backups.manifest import Value
-from relight.overview.card import Card, Health, Overview
+from relight.overview.card import Card, Overview
+from relight.overview.health import WORDS, State, urgency
 
 STALE_AFTER: Final = 3600.0
 """Seconds after which an overview no longer tells how the fleet is now."""
-
-WORDS: Final[dict[Health, str]] = {"bad": "at risk", "warning": "attention", "unknown": "not seen", "good": "ready"}
-"""What each health is called, the most urgent first."""
-
-_URGENCY: Final = {health: place for place, health in enumerate(WORDS)}
 
 Promise = Literal["over", "close", "within", "none", "unknown"]
 _CLOSE = 0.8
@@ -25,9 +22,12 @@ class FleetRow(Value):
     """One shard. Durations in seconds, counted from the time the page was asked for."""
 
     card: Card
+    state: State
     word: str
     urgency: int
     """0 is looked at first."""
+    run: str = ""
+    """Of DAG ``restore``, that brings it back; empty where none does."""
     loss: float | None
     """What would be lost if it failed now: the age of the newest log that was shipped. None: nothing is backed up."""
     backup_age: float | None
@@ -42,8 +42,8 @@ class Board(Value):
     overview_age: float
     stale: bool
     rows: tuple[FleetRow, ...]
-    counts: tuple[tuple[Health, str, int], ...]
-    """How many shards there are of each health, with its word; the most urgent first."""
+    counts: tuple[tuple[State, str, int], ...]
+    """How many shards there are of each state, with its word; the most urgent first."""
     tiers: tuple[int, ...]
     over: int
     """Shards whose forecast breaks their objective."""
@@ -52,23 +52,28 @@ class Board(Value):
     worst_loss: float | None
 
 
-def make_board(overview: Overview, now: datetime) -> Board:
-    """The page's values, as they are at ``now``."""
-    rows = sorted((_row(card, now) for card in overview.cards), key=lambda row: (row.urgency, row.card.tier))
-    counted = Counter(row.card.health for row in rows)
+def make_board(overview: Overview, now: datetime, restoring: Mapping[str, str] | None = None) -> Board:
+    """The page's values, as they are at ``now``.
+
+    :param restoring: the run that brings a shard back, by the shard's name.
+    """
+    rows = [_row(card, now, (restoring or {}).get(card.shard, "")) for card in overview.cards]
+    rows.sort(key=lambda row: (row.urgency, row.card.tier))
+    counted = Counter(row.state for row in rows)
     age = (now - overview.at).total_seconds()
     return Board(
         overview_age=age, stale=age > STALE_AFTER, rows=tuple(rows),
-        counts=tuple((health, word, counted[health]) for health, word in WORDS.items()),
+        counts=tuple((state, word, counted[state]) for state, word in WORDS.items()),
         tiers=tuple(sorted({row.card.tier for row in rows})), over=sum(row.promise == "over" for row in rows),
         proved=sum(row.proof_age is not None for row in rows),
         worst_loss=max((row.loss for row in rows if row.loss is not None), default=None),
     )  # fmt: skip
 
 
-def _row(card: Card, now: datetime) -> FleetRow:
+def _row(card: Card, now: datetime, run: str) -> FleetRow:
+    state: State = "restoring" if run else card.state
     return FleetRow(
-        card=card, word=WORDS[card.health], urgency=_URGENCY[card.health],
+        card=card, state=state, word=WORDS[state], urgency=urgency(state), run=run,
         loss=_age(card.shipped_at or card.snapshot_at, now), backup_age=_age(card.snapshot_at, now),
         proof_age=_age(card.proved_at, now), promise=_promise(card),
     )  # fmt: skip

@@ -9,8 +9,9 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from relight.overview.card import Overview
+from relight.overview.health import WORDS
 from relight.overview.keeping import keep, newest
-from relight.overview.looking import look_over
+from relight.overview.looking import look_over_and_ask
 from relight.site import Site
 
 
@@ -19,12 +20,12 @@ def overview_fleet(site: Site) -> Overview:
 
     :raises StoreUnavailable: (retryable) the store does not answer.
     """
-    found = look_over(site, newest(site.store, datetime.now(UTC)))
+    found = look_over_and_ask(site, newest(site.store, datetime.now(UTC)))
     keep(site.store, found)
-    counts = Counter(card.health for card in found.cards)
-    told = ", ".join(f"{count} {health}" for health, count in counts.most_common())
+    counts = Counter(card.state for card in found.cards)
+    told = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
     site.progress.say(f"{len(found.cards)} shards in {found.seconds:.1f} s: {told}")
     for card in found.cards:
-        if card.health != "good":
-            site.progress.say(f"{card.shard}: {card.health}: {'; '.join(card.warnings)}")
+        if card.state != "good":
+            site.progress.say(f"{card.shard}: {WORDS[card.state]}: {'; '.join(card.warnings)}")
     return found
