@@ -2,15 +2,15 @@
 # How is the fleet?
 
 Every five minutes all shards are looked at: how far each is backed up, what is proved of it, how long a restore would
-take and whether that is within its tier's objective. What was seen is kept in the store, for the fleet's page and
-`relight fleet`, and sent as metrics. No server is asked.
+take, whether that is within its tier's objective, and whether any of its servers answers. What was seen is kept in the
+store, for the fleet's page and `relight fleet`, and sent as metrics. Of servers only their ports are asked.
 
 **When it is unpaused** it looks at once. A run that is triggered meanwhile is `queued` until that one has ended.
 
 **What needs attention** stands in the log of task `look`, shard by shard, with the command that helps.
 
 **If it fails:** the store does not answer, or refuses the credentials. A shard that cannot be looked at fails nothing:
-its health is `unknown`, and its warning says why.
+it is "not seen", and its warning says why.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ result, and opens it. Several shards may be restored at the same time; one shard
 **Before:** make sure the shard is really lost. The run does so too: task `guard` looks for signs of
 life on the machine itself and refuses if it finds any. An existing data directory is set aside, never deleted.
 
-**Trigger it** with the shard, the point to restore to, and the mode: `promote` opens the shard at the
+**Start it** on the page **Relight**, **Restore**, which shows the plan and what is lost before anything is done; or
+**trigger it** here with the shard, the point to restore to, and the mode: `promote` opens the shard at the
 end; `rehearse` rebuilds it on the scratch server, and tears that down again.
 
 The point is one of `latest`; `time`; `gtid` (up to that transaction, itself included); `before` (up to it, itself

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+import socketserver
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
+from sqlalchemy import text
 
 from relight.credentials import EnvironmentCredentials
-from relight.fleet import StoreSettings
+from relight.fleet import Fleet, StoreSettings
 from relight.forecast.words import duration
+from relight.lab.ports import free_ports
 from relight.lab.s3 import S3Server
 from relight.overview import keeping
 from relight.overview.looking import look_over
@@ -25,6 +32,7 @@ from relight.site import Site
 from relight.store.base import Store
 from relight.store.s3 import open_store
 from relight_airflow.fleet_request import read_fleet_request
+from relight_airflow.pages.answering import Answering
 from relight_airflow.request import read_request
 from tests.airflow.fleets import fleet
 from tests.support.browsing import Visit, browser, token, visit
@@ -42,7 +50,7 @@ ABSURD = (
 TIMES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z")
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 ASKED: dict[str, dict[str, tuple[str, ...]]] = {
-    "fleet": {"health": ABSURD, "sort": ABSURD}, "incident": {"x": ABSURD}, "rehearsals": {"shard": ABSURD},
+    "fleet/now": {"x": ABSURD}, "fleet": {"health": ABSURD, "sort": ABSURD}, "incident": {"x": ABSURD}, "rehearsals": {"shard": ABSURD},
     "start": {"shard": ABSURD, "target_kind": ABSURD}, "start/reach": {"shard": ABSURD},
     "start/plan?shard=shop-1": {
         "shard": ABSURD, "target_kind": ABSURD, "mode": ABSURD, "more": ABSURD, "skip_gtids": (*ABSURD, f"{UUID}:1-9223372036854775807"),
@@ -69,19 +77,30 @@ def settings(s3_server: S3Server) -> StoreSettings:
 
 
 @pytest.fixture(scope="module")
+def known(settings: StoreSettings) -> Fleet:
+    """A fleet whose servers have addresses of their own, where nobody answers."""
+    here = fleet(*SHARDS, replicas=0)
+    ports = free_ports(len(SHARDS))
+    shards = tuple(
+        one.model_copy(update={"source": one.source.model_copy(update={"port": port})})
+        for one, port in zip(here.shards, ports, strict=True)
+    )
+    return here.model_copy(update={"store": settings, "shards": shards})
+
+
+@pytest.fixture(scope="module")
 def store(s3_server: S3Server, settings: StoreSettings) -> Store:
     return open_store(settings, s3_server.login)
 
 
 @pytest.fixture(scope="module")
-def airflow(watched: Path, s3_server: S3Server, settings: StoreSettings, store: Store) -> Iterator[Desk]:
+def airflow(watched: Path, s3_server: S3Server, known: Fleet, store: Store) -> Iterator[Desk]:
     now = datetime.now(UTC)
     keeping.keep(store, made_overview(list(SHARDS), now - timedelta(minutes=3)))
     for name in ("shop-1", "shop-3"):
         backed_up(store, name, now)
     rehearsed(store, "shop-1", now)
-    here = fleet(*SHARDS).model_copy(update={"store": settings})
-    with desk(watched / "asked", here, AIRFLOW_CONN_RELIGHT_STORE=connection(s3_server.login)) as made:
+    with desk(watched / "asked", known, AIRFLOW_CONN_RELIGHT_STORE=connection(s3_server.login)) as made:
         yield made
 
 
@@ -208,6 +227,107 @@ def test_a_run_that_waits_for_its_dag_says_so_and_lets_it_go_on(chromium: Browse
         page.get_by_role("button", name="Unpause it").click()
         expect(page.get_by_text("is paused")).to_have_count(0)
     airflow.client.send("PATCH", "/api/v2/dags/restore", {"is_paused": True})
+
+
+@contextmanager
+def answering(*addresses: tuple[str, int]) -> Iterator[None]:
+    """Something that greets whoever connects, as a server does."""
+
+    class Greeting(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"J")
+
+    class Listening(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+    with contextlib.ExitStack() as stack:
+        for address in addresses:
+            server = stack.enter_context(Listening(address, Greeting))
+            Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+        yield
+
+
+def test_the_fleet_shows_what_goes_down_and_what_is_being_restored(
+    chromium: Browser, airflow: Desk, known: Fleet
+) -> None:
+    end_all(airflow)
+    servers = [(one.source.host, one.source.port) for one in known.shards]
+    with visit(chromium, airflow.url, "/relight/fleet", token(airflow.url, USER, PASSWORD)) as opened:
+        page = opened.page
+        page.evaluate("document.getElementById('fleet').dataset.every = 1")
+
+        def row(name: str) -> Locator:
+            return page.locator(f"tr[data-s={name}]")
+
+        with answering(*servers):
+            expect(page.locator("#fleet")).to_have_attribute("data-looks", re.compile(r"\d"), timeout=30000)
+            page.wait_for_timeout(12000)  # they are asked every ten seconds
+            expect(page.locator("[data-h=down]")).to_have_count(0)
+        expect(page.locator("tr[data-h=down]")).to_have_count(3, timeout=40000)
+        expect(row("shop-2").locator(".c-state")).to_contain_text("down")
+        expect(page.get_by_role("button", name=re.compile("3 .*down"))).to_be_visible()
+        asked = time.monotonic()
+        body = {"logical_date": None, "dag_run_id": "INC-9__shop-2", "conf": {"shard": "shop-2"}}
+        airflow.client.send("POST", "/api/v2/dags/restore/dagRuns", body)
+        expect(row("shop-2").locator(".c-state")).to_contain_text("being restored", timeout=30000)
+        print(f"shown after {time.monotonic() - asked:.1f} s")
+        page.reload()
+        expect(row("shop-2")).to_have_attribute("data-h", "restoring")
+        expect(row("shop-1")).to_have_attribute("data-h", "down")
+        opened.assert_fit()
+        row("shop-1").get_by_role("link", name="bring it back").click()
+        expect(page.locator("input[value=shop-1]")).to_be_checked()
+        page.go_back()
+        row("shop-2").get_by_role("link", name="its run").click()
+        expect(page.locator("h1")).to_contain_text("shop-2")
+        page.go_back()
+        end_all(airflow)
+        page.reload()
+        expect(row("shop-2")).to_have_attribute("data-h", "down")
+        with answering(*servers):
+            page.evaluate("document.getElementById('fleet').dataset.every = 1")
+            expect(row("shop-2")).not_to_have_attribute("data-h", "down", timeout=40000)
+
+
+def end_all(airflow: Desk) -> None:
+    with airflow.database.begin() as db:
+        db.execute(text("UPDATE dag_run SET state = 'failed'"))
+
+
+def test_the_fleet_waits_for_no_server_that_does_not_answer(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Answering()
+    slow = Event()
+    monkeypatch.setattr("relight_airflow.pages.answering.down_among", lambda shards: slow.wait(60) and list(shards))
+    for _ in range(3):
+        assert asked.down(fleet(*SHARDS)) is None
+    assert sum(thread.name == "relight-answering" for thread in enumerate_threads()) == 1
+    slow.set()
+    for thread in [one for one in enumerate_threads() if one.name == "relight-answering"]:
+        thread.join()
+
+
+def test_as_long_as_no_server_was_ever_reached_from_here_none_is_called_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, asked, up = fleet(*SHARDS), Answering(), False
+    monkeypatch.setattr(
+        "relight_airflow.pages.answering.down_among", lambda shards: list(shards)[1:] if up else list(shards)
+    )
+
+    def looked() -> Collection[str] | None:
+        monkeypatch.setattr("relight_airflow.pages.answering._AGAIN", 0)
+        asked.down(here)
+        for thread in [one for one in enumerate_threads() if one.name == "relight-answering"]:
+            thread.join()
+        monkeypatch.setattr("relight_airflow.pages.answering._AGAIN", 1e9)
+        return asked.down(here)
+
+    assert looked() is None
+    up = True
+    assert looked() == {"shop-2", "shop-3"}
+    up = False
+    assert looked() == set(SHARDS)
 
 
 def in_address(value: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import or_, select, tuple_
 
 from relight.reporting.running import LiveBar, RunNow, TaskNow
 from relight_airflow.live import ERROR, KEY
+from relight_airflow.request import said
 
 ACTIVE = ("queued", "running")
 RESTORES = ("restore", "rehearse")
@@ -67,6 +68,19 @@ def paused_dags(*dags: str) -> dict[str, bool]:
 def is_paused(dag: str) -> bool:
     """Whether its runs wait until somebody unpauses it."""
     return paused_dags(dag).get(dag, False)
+
+
+def restoring(dags: Sequence[str]) -> dict[str, str]:
+    """By shard, the run (``dag/run``) that brings it back at this moment. ``dags``: what the person may see."""
+    if RESTORES[0] not in dags:
+        return {}
+    mine = select(DagRun.run_id, DagRun.conf).where(DagRun.dag_id == RESTORES[0], DagRun.state.in_(ACTIVE))
+    with create_session() as session:
+        found = session.execute(mine.order_by(DagRun.id).limit(_MOST)).all()
+    return {
+        said(conf, "shard"): f"{RESTORES[0]}/{run}" for run, conf in found
+        if isinstance(conf, dict) and conf.get("mode") != "rehearse"
+    }  # fmt: skip
 
 
 def one_run(dag_id: str, run_id: str) -> RunNow | None:

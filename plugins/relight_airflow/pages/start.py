@@ -17,11 +17,13 @@ from relight.backups.catalog import load_catalog
 from relight.errors import RelightError
 from relight.forecast.loads import databases_of, forecast_of_plan
 from relight.incident.naming import incident_id, run_id
+from relight.overview.health import WORDS
 from relight.overview.keeping import newest
 from relight.planning.resolve import make_plan
 from relight.reporting.choice import PlanView, no_plan, plan_view, reachable
 from relight.site import Site
 from relight_airflow.pages.access import SEES_RESTORES, AccountName
+from relight_airflow.pages.fleet import as_they_answer
 from relight_airflow.pages.foreseen import speeds
 from relight_airflow.pages.rendering import page, part
 from relight_airflow.pages.runs import paused_dags
@@ -41,11 +43,12 @@ def start(request: Request, account: AccountName, shard: Annotated[list[str] | N
     """The form, with the shards of the address chosen."""
     here, wanted = site(), [name.strip() for name in shard or () if name.strip()]
     overview = newest(here.store, datetime.now(UTC))
+    cards = as_they_answer(here, overview).cards if overview else ()
     known = {one.name for one in here.fleet.shards}
     return page(
         request, "start.html.j2", view="start", fleet=here.fleet, chosen=set(wanted),
         dags=paused_dags("restore", "restore_fleet"), most=MOST_PLANNED,
-        cards={card.shard: card for card in overview.cards} if overview else {}, account=account,
+        cards={card.shard: card for card in cards}, words=WORDS, account=account,
         unknown=[name[:80] for name in wanted if name not in known][:MOST_PLANNED],
     )  # fmt: skip
 

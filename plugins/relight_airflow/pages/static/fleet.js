@@ -56,6 +56,52 @@
     history.replaceState(null, "", said.size ? `?${said}` : location.pathname);
   }
 
+  // What is down or being restored at this moment. Everything else is as the newest overview saw it.
+  const urgency = table.dataset.order.split(" ");
+
+  function show(row, health, html) {
+    if (row.health === health && (row.element.dataset.b === health || row.html === html)) return 0;
+    row.health = health;
+    row.html = html;
+    row.element.dataset.h = health;
+    row.keys[0] = urgency.indexOf(health);
+    row.element.cells[0].innerHTML = html;
+    return 1;
+  }
+
+  async function look() {
+    try {
+      const answer = await fetch(table.dataset.now, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+      if (answer.ok) {
+        const told = await answer.json();
+        let changed = 0;
+        for (const row of rows) {
+          const usual = row.element.dataset.b;
+          const [health, html] = told.shards[row.name] || [usual, told.usual[usual]];
+          changed += show(row, health, html);
+        }
+        if (changed) {
+          tiles.filter((tile) => tile.dataset.health).forEach((tile) => {
+            const count = rows.filter((row) => row.health === tile.dataset.health).length;
+            tile.querySelector("b").textContent = count.toLocaleString("en");
+            if (["down", "restoring"].includes(tile.dataset.health)) tile.hidden = !count;
+          });
+          if (state.column === 0) sort();
+          filter();
+        }
+        table.dataset.looks = String(Number(table.dataset.looks || 0) + 1);
+      }
+    } catch { /* the page stays as it is, and says how old it is */ }
+    plan();
+  }
+
+  let timer = 0;
+  function plan(wait = Number(table.dataset.every) * 1000) {
+    clearTimeout(timer);
+    if (!document.hidden) timer = setTimeout(look, wait);
+  }
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : look()));
+
   const asked = new URLSearchParams(location.search);
   name.value = asked.get("name") || "";
   tier.value = asked.get("tier") || "";
@@ -80,4 +126,5 @@
   });
   document.body.dataset.ready = "1";
   performance.mark("usable");
+  plan(Number(table.dataset.soon || 4) * 1000);
 })();
