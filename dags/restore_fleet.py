@@ -6,8 +6,9 @@ them. Look at one shard there: its run can be watched, retried and cleared by it
 
 **Before:** everything that DAG `restore` says, for each shard. Task `guard` of each run refuses what is alive.
 
-**Trigger it** with a name for the incident and the shards: by name, by pattern, by tier, or all that are down. What is
-filled in must all hold. Triggered again with the same incident, it joins what runs, and starts nothing twice.
+**Start it** on the page **Relight**, **Restore**, by choosing several shards; or **trigger it** here with a name for
+the incident and the shards: by name, by pattern, by tier, or all that are down. What is filled in must all hold. Asked
+again with the same incident, it joins what runs, and starts nothing twice.
 
 **Order:** tier first, then what is thought to take longest. So many at once as `limits.restores` of the fleet file
 says. A shard that fails keeps no other waiting.

@@ -94,7 +94,7 @@ class CheckOperator(RelightOperator):
         return run.model_dump(mode="json")
 
     def _sabotages(self, run: Run, params: Any) -> tuple[Sabotage, ...]:
-        wanted = str(params.get("sabotage") or request.NO_SABOTAGE)
+        wanted = request.said(params, "sabotage") or request.NO_SABOTAGE
         if wanted != request.IN_TURN:
             return request.read_sabotage(wanted)
         site = open_site(self.log)

@@ -173,6 +173,7 @@ def test_the_restore_page_can_say_all_that_the_form_of_the_dag_can(chromium: Bro
         page.locator("#timeline").fill("0")
         page.locator("#salvage").uncheck()
         page.locator("#approval_reason").fill("seen by eye")
+        opened.assert_fit()
         run_id, conf = started(airflow, page, "restore")
     form = set(airflow.client.send("GET", "/api/v2/dags/restore/details")["params"])
     assert form - set(conf) <= {"fleet_run", "approved_by"}, "by whom it is approved Airflow knows"

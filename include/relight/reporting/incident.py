@@ -17,7 +17,7 @@ Kind = Literal["failed", "waiting", "running", "queued", "success", "replaced"]
 
 WORDS: Final[Mapping[Kind, str]] = {
     "waiting": "waits for a person", "failed": "failed", "running": "running", "queued": "queued", "success": "done",
-    "replaced": "failed, a later run has replaced it",
+    "replaced": "failed, replaced since",
 }  # fmt: skip
 """What each state is called, the most urgent first."""
 CANCELLED: Final = "cancelled"
