@@ -15,7 +15,7 @@ class OverviewOperator(RelightOperator):
     """Looks at every shard, keeps what was seen, and sends it as metrics."""
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """How many shards there are, by their state."""
+        """How many shards there are, by their health, and how many are down."""
         # Imported here, since every process that loads a DAG imports this module.
         from relight.overview.metrics import of_overview
         from relight.steps.overview import overview_fleet
@@ -23,4 +23,6 @@ class OverviewOperator(RelightOperator):
         with plain_errors(self.log):
             seen = overview_fleet(open_site(self.log))
         metrics.emit(of_overview(seen, seen.at))
-        return {"shards": len(seen.cards), "seconds": seen.seconds, **Counter(card.state for card in seen.cards)}
+        down = sum(bool(card.down) for card in seen.cards)
+        healths = Counter[str](card.health for card in seen.cards)
+        return {"shards": len(seen.cards), "seconds": seen.seconds, "down": down, **healths}

@@ -60,6 +60,7 @@
   const urgency = table.dataset.order.split(" ");
 
   function show(row, health, html) {
+    row.html ??= row.health === health ? html : ""; // as the page was drawn
     if (row.health === health && (row.element.dataset.b === health || row.html === html)) return 0;
     row.health = health;
     row.html = html;
