@@ -132,13 +132,21 @@ def compare_bag(
         last[key] = image.at
         conditions.append(f"({condition})")
     found = _count(session, database, table, shape, conditions)
-    missing = [row for row, more in wanted.items() if found[row] < more]
+    fewer = [row for row, more in wanted.items() if found[row] < more]
+    vague = [row for row in found if any(value is UNREADABLE for value in row)]
+    missing = [row for row in fewer if not any(_may_be(row, other) for other in vague)]
+    unreadable += len(fewer) - len(missing)
     differences = tuple(
         f"{database}.{table} {_words(shape, row)}: there are {found[row]}, and the log says at least {wanted[row]}"
         f" (last written by {named(last[row])})"
         for row in missing[:_MOST_SHOWN]
     )
     return Compared(len(wanted), whole, len(missing), differences, unreadable)
+
+
+def _may_be(row: Row, other: Row) -> bool:
+    """Whether a row of the table, not all of which can be told, may be this one."""
+    return all(theirs is UNREADABLE or ours == theirs for ours, theirs in zip(row, other, strict=True))
 
 
 def _decoded(image: Image, shape: Shape) -> Row | None:

@@ -18,6 +18,20 @@ from relight.server.session import Session, quoted
 UNREADABLE: Final = object()
 """A value that the decoder cannot tell, such as a date in month 0."""
 
+
+@dataclass(frozen=True)
+class Constant:
+    """``true``, ``false`` or ``null`` of a JSON document: neither its word, nor 1, nor the NULL of a column."""
+
+    word: str
+
+    def __str__(self) -> str:
+        return self.word
+
+
+JSON_NULL: Final = Constant("null")
+_SPACES = {"ucs2": b"\0 ", "utf16": b"\0 ", "utf16le": b" \0", "utf32": b"\0\0\0 "}
+"""A space, where it takes more than one byte."""
 _OPAQUE = '"base64:type'
 """How the server writes bytes that are a value of a JSON document."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- as decoded: UTC, without saying so
@@ -116,7 +130,7 @@ def readable(column: Column, value: Any) -> str:
         except UnicodeDecodeError:
             text = f"0x{value.hex()}"
     else:
-        text = json.dumps(value, ensure_ascii=False) if column.kind == "json" else str(value)
+        text = json.dumps(value, ensure_ascii=False, default=str) if column.kind == "json" else str(value)
     return text if len(text) <= 80 else f"{text[:70]}... ({len(text)} characters)"
 
 
@@ -177,8 +191,12 @@ def _padded(_: Column, value: Any) -> bytes:
     return bytes(value).rstrip(b"\0")
 
 
-def _text(_: Column, value: Any) -> bytes:
-    return bytes(value).rstrip(b" ")
+def _text(column: Column, value: Any) -> bytes:
+    text, space = bytes(value), _SPACES.get(column.charset or "", b" ")
+    end = len(text)
+    while end and text[end - len(space) : end] == space:
+        end -= len(space)
+    return text[:end]
 
 
 def _hex(_: Column, value: Any) -> str:
@@ -201,11 +219,11 @@ def _plain(value: Any) -> Any:
         return {_word(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if isinstance(value, bool):
-        return str(value).lower()  # else it would equal 0 or 1
+    if value is None or isinstance(value, bool | Constant):
+        return JSON_NULL if value is None else Constant(str(value).lower())
     if isinstance(value, Decimal | float):
         return float(value)
-    if value is None or isinstance(value, int):
+    if isinstance(value, int):
         return value
     return _word(value)
 

@@ -98,7 +98,7 @@ def _read(
             asked.append(one)
     if not keys:
         return {}, []
-    names = ", ".join(quoted(shape.columns[column].name) for column in shape.key)
+    names = ", ".join(_asked(shape.columns[column], wanted, column) for column in shape.key)
     rows = session.rows(
         f"SELECT {', '.join(expression(column) for column in shape.columns)} FROM {quoted(database, table)}"
         f" WHERE ({names}) IN ({', '.join(keys)})"
@@ -107,6 +107,13 @@ def _read(
         tuple(of_server(column, value) for column, value in zip(shape.columns, row, strict=True)) for row in rows
     ]  # fmt: skip
     return {_key(shape, row): row for row in formed}, asked
+
+
+def _asked(column: Column, wanted: Sequence[_Wanted], number: int) -> str:
+    """The column as it is compared with a literal. The server takes a SET for a signed number there, so that its last
+    member of 64 makes no row found; asked for otherwise, no index is used."""
+    last = column.kind == "set" and any(isinstance(one.row[number], int) and one.row[number] >> 63 for one in wanted)
+    return expression(column) if last else quoted(column.name)
 
 
 def _key(shape: Shape, row: Row) -> Row:

@@ -14,7 +14,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, TableMapEvent, UpdateR
 from relight.binlog import format as f
 from relight.errors import CorruptEvent
 from relight.lane.stream import MappedTable
-from relight.verify.columns import Column, of_image
+from relight.verify.columns import JSON_NULL, Column, of_image
 
 _EVENTS: Final = [TableMapEvent, WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent]
 _FAILURES = (
@@ -35,6 +35,15 @@ class _NoServer:
     @staticmethod
     def _get_dbms() -> str:
         return "mysql"
+
+
+class _Packet(BinLogPacketWrapper):  # type: ignore[misc]
+    """Tells the ``null`` of a JSON document from the NULL of a column. A document without a byte is that too: so the
+    server fills a column that must not be NULL."""
+
+    def read_binary_json(self, size: int, is_partial: bool) -> Any:
+        found = super().read_binary_json(size, is_partial)
+        return JSON_NULL if found is None else found
 
 
 class _Numbers:
@@ -86,7 +95,7 @@ class Decoder:
         """The rows of an event; of a table map there are none, but the decoder knows the table from then on."""
         sized = event[:9] + struct.pack("<I", len(event)) + event[13:]
         try:
-            found = BinLogPacketWrapper(
+            found = _Packet(
                 MysqlPacket(b"\0" + sized, "utf8"), self._tables, _NoServer(), mysql_version=(8, 0, 0),
                 use_checksum=False, allowed_events=_EVENTS, only_tables=None, ignored_tables=None, only_schemas=None,
                 ignored_schemas=None, freeze_schema=False, ignore_decode_errors=False, verify_checksum=False,
