@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -45,6 +46,67 @@ def test_operations_agree_with_plain_sets(one: frozenset[Gtid], other: frozenset
     assert (a <= b) == (one <= other)
     assert (a == b) == (one == other)
     assert hash(a) == hash(GtidSet.of(sorted(one, reverse=True)))
+
+
+WIDE = st.frozensets(st.builds(Gtid, STREAMS, st.integers(1, 400)), min_size=50, max_size=200)
+"""Many intervals that rarely touch."""
+
+
+@given(WIDE, WIDE)
+def test_operations_on_many_intervals_agree_with_plain_sets(one: frozenset[Gtid], other: frozenset[Gtid]) -> None:
+    a, b = GtidSet.of(one), GtidSet.of(other)
+    for result, expected in ((a | b, one | other), (a - b, one - other), (a & b, one & other)):
+        assert plain(result) == expected
+        assert_canonical(result)
+    assert (a <= b) == (one <= other)
+    assert (a & b) <= a
+    assert all((gtid in a) == (gtid in one) for gtid in one | other)
+
+
+class Counted(int):
+    """A number that counts how often one is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) < int(other)
+
+    def __le__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) <= int(other)
+
+    def __gt__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) > int(other)
+
+    def __ge__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) >= int(other)
+
+
+def counted(count: int, first: int) -> GtidSet:
+    """So many intervals, four apart."""
+    spans = tuple((Counted(4 * n + first), Counted(4 * n + first + 1)) for n in range(count))
+    return GtidSet({A: spans})
+
+
+OPERATIONS: dict[str, Callable[[GtidSet, GtidSet], object]] = {
+    "difference": operator.sub, "intersection": operator.and_, "union": operator.or_, "subset": operator.le,
+    "subset of itself": lambda one, _: one <= one | one, "membership": lambda one, _: Gtid(A, Counted(4 * 3000)) in one,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("second", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_four_times_as_many_intervals_take_four_times_as_many_steps(name: str, second: int) -> None:
+    steps = []
+    for count in (1000, 4000):
+        one, other = counted(count, 1), counted(count, second)
+        Counted.compared = 0
+        OPERATIONS[name](one, other)
+        steps.append(Counted.compared)
+    assert steps[1] <= 5 * steps[0] + 100, "more than linear"
 
 
 @given(PLAIN, st.builds(Gtid, STREAMS, st.integers(1, 26)))

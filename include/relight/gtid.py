@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from relight.errors import TargetError
 
@@ -121,7 +123,9 @@ class GtidSet:
         return True
 
     def __contains__(self, gtid: Gtid) -> bool:
-        return any(a <= gtid.number <= b for a, b in self.streams.get(gtid.stream, ()))
+        spans = self.streams.get(gtid.stream, ())
+        at = bisect_right(spans, gtid.number, key=itemgetter(0)) - 1
+        return at >= 0 and gtid.number <= spans[at][1]
 
     def __bool__(self) -> bool:
         return bool(self.streams)
@@ -197,29 +201,35 @@ def _joined(spans: tuple[Interval, ...], others: tuple[Interval, ...]) -> tuple[
     return _merge([*spans, *others])
 
 
-def _within(spans: Iterable[Interval], others: Iterable[Interval]) -> bool:
+def _within(spans: Iterable[Interval], others: Sequence[Interval]) -> bool:
     """Whether every one lies in one of the others: they are merged, so none lies across two."""
+    at = 0
     for first, last in spans:
-        for a, b in others:
-            if a <= first and last <= b:
-                break
-        else:
+        while at < len(others) and others[at][1] < first:
+            at += 1
+        if at == len(others) or first < others[at][0] or others[at][1] < last:
             return False
     return True
 
 
 def _subtract(spans: tuple[Interval, ...], taken: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """One walk through both: sets of a shard whose failovers left holes have thousands of intervals."""
     if taken[-1][1] < spans[0][0] or spans[-1][1] < taken[0][0]:
         return spans
     left: list[Interval] = []
+    at = 0
     for start, last in spans:
         first = start
-        for a, b in taken:
-            if b < first or a > last:
-                continue
-            if a > first:
-                left.append((first, a - 1))
-            first = b + 1
+        while at < len(taken) and taken[at][1] < first:
+            at += 1
+        # One that reaches beyond this interval may take something of the next, too.
+        while at < len(taken) and taken[at][0] <= last:
+            if taken[at][0] > first:
+                left.append((first, taken[at][0] - 1))
+            first = taken[at][1] + 1
+            if first > last:
+                break
+            at += 1
         if first <= last:
             left.append((first, last))
     return tuple(left)

@@ -19,7 +19,7 @@ _AS_BYTES: Mapping[str, str] = {
     "set": "CAST({} AS UNSIGNED)", "timestamp": "UNIX_TIMESTAMP({})", "json": "CAST({} AS CHAR)",
     "char": "CAST(TRIM(TRAILING ' ' FROM {}) AS BINARY)",
 }  # fmt: skip
-"""How a value of these types is read so that nothing of it is lost, whatever the session. Others are taken as they are."""
+"""How values of these types are read so that nothing is lost, whatever the session. Others are taken as they are."""
 
 
 def checksums(session: Session) -> dict[str, int]:
