@@ -7,8 +7,9 @@ lower bound. It holds from any place in the log on, so a statement that may have
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from relight.lane.lane_progress import Position
 from relight.lane.row_hashes import row_hashes
 from relight.lane.stream import Rows
 from relight.server.session import Session, quoted
-from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, of_server, readable
+from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, literal_anywhere, of_server, readable
 from relight.verify.content import Compared, Named
 from relight.verify.decoding import Decoder, Row
 from relight.verify.images import Image, mixed
+from relight.verify.varying import vary
 
 MOST = 200
 """So many different rows per table: they are looked for together, in one scan of the table."""
@@ -136,12 +138,42 @@ def compare_bag(
     vague = [row for row in found if any(value is UNREADABLE for value in row)]
     missing = [row for row in fewer if not any(_may_be(row, other) for other in vague)]
     unreadable += len(fewer) - len(missing)
+    excused = _excused(session, database, table, shape, wanted, missing)
+    missing = [row for row in missing if row not in excused]
     differences = tuple(
         f"{database}.{table} {_words(shape, row)}: there are {found[row]}, and the log says at least {wanted[row]}"
         f" (last written by {named(last[row])})"
         for row in missing[:_MOST_SHOWN]
     )
-    return Compared(len(wanted), whole, len(missing), differences, unreadable)
+    return Compared(len(wanted), whole, len(missing), differences, unreadable, len(excused))
+
+
+def _excused(
+    session: Session, database: str, table: str, shape: Shape, wanted: Counter[Row], missing: Sequence[Row]
+) -> frozenset[Row]:
+    """Missing rows that are there but for generated columns which depend on a session's settings."""
+    generated = [column for column in shape.columns if column.generated]
+    conditions = {row: f"({text})" for row in missing if (text := _written(shape, row))} if generated else {}
+    found = dict(zip(conditions, vary(session, database, table, list(conditions.values()), generated), strict=True))
+    excused: set[Row] = set()
+    for names in set(found.values()) - {frozenset[str]()}:
+        kept = [number for number, column in enumerate(shape.columns) if column.name not in names]
+        parts: Counter[Row] = Counter()
+        for row, more in wanted.items():
+            parts[tuple(row[number] for number in kept)] += more
+        mine = [row for row, its in found.items() if its == names]
+        part = Shape(tuple(shape.columns[number] for number in kept), ())
+        there = _count(session, database, table, part, [conditions[row] for row in mine])
+        parts_of = {row: tuple(row[number] for number in kept) for row in mine}
+        excused |= {row for row, its in parts_of.items() if there[its] >= parts[its]}
+    return frozenset(excused)
+
+
+def _written(shape: Shape, row: Row) -> str:
+    """What finds the row, and perhaps others, by what is not computed, in a session of any time zone."""
+    kept = [number for number, column in enumerate(shape.columns) if not column.generated]
+    part = Shape(tuple(shape.columns[number] for number in kept), ())
+    return _condition(part, tuple(row[number] for number in kept), literal_anywhere)
 
 
 def _may_be(row: Row, other: Row) -> bool:
@@ -157,11 +189,11 @@ def _decoded(image: Image, shape: Shape) -> Row | None:
     return None if any(value is UNREADABLE for value in row) else row
 
 
-def _condition(shape: Shape, row: Row) -> str:
+def _condition(shape: Shape, row: Row, as_literal: Callable[[Column, Any], str | None] = literal) -> str:
     """What finds the row, and perhaps others; empty where no column can be asked for."""
     parts = []
     for column, value in zip(shape.columns, row, strict=True):
-        text = literal(column, value)
+        text = as_literal(column, value)
         if value is None:
             parts.append(f"{quoted(column.name)} IS NULL")
         elif text is not None:

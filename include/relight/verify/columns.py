@@ -7,6 +7,7 @@ expression that loses nothing. Both are brought to one form; what the one side c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -34,6 +35,8 @@ _SPACES = {"ucs2": b"\0 ", "utf16": b"\0 ", "utf16le": b" \0", "utf32": b"\0\0\0
 """A space, where it takes more than one byte."""
 _OPAQUE = '"base64:type'
 """How the server writes bytes that are a value of a JSON document."""
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+"""How quotes and backslashes of an expression are shown."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- as decoded: UTC, without saying so
 
 
@@ -48,6 +51,8 @@ class Column:
     charset: str | None
     fraction: int = 0
     length: int = 0
+    generated: str = ""
+    """What the server computes it with; empty where it is written."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,17 @@ class Shape:
 def read_shapes(session: Session, database: str) -> dict[str, Shape]:
     """The shape of every base table of a database, by its name."""
     columns: dict[str, list[Column]] = {}
-    for table, name, kind, full, charset, fraction, length in session.rows(
+    for table, name, kind, full, charset, fraction, length, generated in session.rows(
         "SELECT table_name, column_name, data_type, column_type, character_set_name, datetime_precision,"
-        " character_octet_length FROM information_schema.columns"
+        " character_octet_length, generation_expression FROM information_schema.columns"
         " JOIN information_schema.tables USING (table_schema, table_name)"
         " WHERE table_schema = %s AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position",
         database,
     ):
-        column = Column(str(name), str(kind), "unsigned" in full, charset, int(fraction or 0), int(length or 0))
+        column = Column(
+            str(name), str(kind), "unsigned" in full, charset, int(fraction or 0), int(length or 0),
+            _ESCAPED.sub(r"\1", str(generated or "")),
+        )  # fmt: skip
         columns.setdefault(str(table), []).append(column)
     keys: dict[str, list[str]] = {}
     for table, name in session.rows(
@@ -105,6 +113,13 @@ def literal(column: Column, value: Any) -> str | None:
     return repr(value) if isinstance(value, float) else f"'{value}'"
 
 
+def literal_anywhere(column: Column, value: Any) -> str | None:
+    """The same for sessions in any time zone. Servers before 8.0.19 do not understand it."""
+    text = literal(column, value)
+    zoned = text is not None and column.kind == "timestamp" and not str(value).startswith("0000")
+    return f"TIMESTAMP'{value}+00:00'" if zoned else text
+
+
 def of_image(column: Column, value: Any, none_because: str) -> Any:
     """A value as mysql-replication decodes it, in the form in which values are compared."""
     if value is None:
@@ -120,8 +135,8 @@ def of_server(column: Column, value: Any) -> Any:
 
 def readable(column: Column, value: Any) -> str:
     """A value as people want to see it in a diff."""
-    if value is None:
-        return "NULL"
+    if value is None or value is UNREADABLE:
+        return "NULL" if value is None else "something that cannot be told"
     if isinstance(value, bytes):
         try:
             if column.charset is None:

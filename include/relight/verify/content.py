@@ -9,9 +9,10 @@ from typing import Any
 from relight.errors import CorruptEvent
 from relight.lane.lane_progress import Position
 from relight.server.session import Session, quoted
-from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, of_server, readable
+from relight.verify.columns import UNREADABLE, Column, Shape, expression, literal, literal_anywhere, of_server, readable
 from relight.verify.decoding import Decoder, Row
 from relight.verify.images import Image
+from relight.verify.varying import vary
 
 _AT_ONCE = 200
 _MOST_SHOWN = 5
@@ -29,6 +30,8 @@ class Compared:
     wrong: int
     differences: tuple[str, ...]
     unreadable: int
+    varying: int = 0
+    """How many differ only in what the server computes with the settings of a session, which the log does not say."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,55 @@ def compare_rows(
     columns = shape.columns
     wanted, undecoded = _wanted(columns, images)
     found: list[str] = []
-    wrong, unreadable = 0, undecoded
+    wrong, unreadable, varying = 0, undecoded, 0
     for some in _portions(wanted):
         rows, asked = _read(session, database, table, shape, some)
         unreadable += len(some) - len(asked)
+        excused = _excused(session, database, table, shape, asked, rows)
+        varying += len(excused)
         for one in asked:
+            if _key(shape, one.row) in excused:
+                continue
             differs, unsure = _difference(shape, one, rows.get(_key(shape, one.row)))
             unreadable += unsure
             wrong += bool(differs)
             if differs and len(found) < _MOST_SHOWN:
                 found.append(f"{database}.{table} {where(shape, one.row)}: {differs} (last written by {named(one.at)})")
-    return Compared(len(images), whole, wrong, tuple(found), unreadable)
+    return Compared(len(images), whole, wrong, tuple(found), unreadable, varying)
+
+
+def _excused(
+    session: Session, database: str, table: str, shape: Shape, asked: Sequence[_Wanted], rows: dict[Row, Row]
+) -> frozenset[Row]:
+    """The keys of rows that differ in nothing but generated columns, each of which depends on a session's settings."""
+    differing: dict[Row, frozenset[str]] = {}
+    for one in asked:
+        key = _key(shape, one.row)
+        columns = _differing(shape, one.row, rows[key]) if one.there and key in rows else ()
+        if columns and all(column.generated for column in columns):
+            differing[key] = frozenset(column.name for column in columns)
+    if not differing:
+        return frozenset()
+    conditions = [_condition(shape, key) for key in differing]
+    generated = [column for column in shape.columns if column.generated]
+    found = vary(session, database, table, conditions, generated)
+    return frozenset(key for (key, names), its in zip(differing.items(), found, strict=True) if names <= its)
+
+
+def _differing(shape: Shape, wanted: Row, found: Row) -> list[Column]:
+    return [
+        column for column, expected, value in zip(shape.columns, wanted, found, strict=True)
+        if unlike(expected, value)
+    ]  # fmt: skip
+
+
+def _condition(shape: Shape, key: Row) -> str:
+    columns = [shape.columns[number] for number in shape.key]
+    parts = (
+        f"{expression(column) if column.kind == 'set' else quoted(column.name)} = {literal_anywhere(column, value)}"
+        for column, value in zip(columns, key, strict=True)
+    )
+    return "(" + " AND ".join(parts) + ")"
 
 
 def _wanted(columns: Sequence[Column], images: Sequence[Image]) -> tuple[list[_Wanted], int]:
@@ -128,13 +169,19 @@ def _difference(shape: Shape, wanted: _Wanted, found: Row | None) -> tuple[str, 
         return "it is missing", 0
     wrong, unsure = [], 0
     for column, expected, value in zip(shape.columns, wanted.row, found, strict=True):
-        if expected is UNREADABLE or value is UNREADABLE:
-            unsure = 1
-        elif expected != value:
+        if unlike(expected, value):
             wrong.append(
                 f"{column.name} is {readable(column, value)} and should be {readable(column, expected)}"
             )  # fmt: skip
+        unsure |= UNREADABLE in (expected, value)
     return "; ".join(wrong), unsure
+
+
+def unlike(expected: Any, value: Any) -> bool:
+    """Whether two values are certainly not the same. One that cannot be told is none that is NULL."""
+    if UNREADABLE in (expected, value):
+        return (expected is None) != (value is None)
+    return bool(expected != value)
 
 
 def where(shape: Shape, row: Row) -> str:

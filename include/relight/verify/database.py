@@ -196,12 +196,21 @@ def _with_content(verdict: TableVerdict, compared: Compared | None) -> TableVerd
     if compared is None:
         return verdict
     found = verdict.model_copy(update={"compared": compared.rows})
+    if compared.varying and not compared.wrong and verdict.verdict == "match":
+        return found.model_copy(update={"verdict": "inconclusive", "reason": _varying(compared)})
     if not compared.wrong:
         return found
     reason = f"{compared.wrong} of {compared.rows} rows that were compared are not what the log says"
     return found.model_copy(
         update={"verdict": "mismatch", "reason": "; ".join(filter(None, [verdict.reason, reason]))}
     )  # fmt: skip
+
+
+def _varying(compared: Compared) -> str:
+    return (
+        f"{compared.varying} of {compared.rows} rows that were compared differ in columns that are computed with "
+        "settings of a session (time zone, SQL mode), which no log carries of rows"
+    )
 
 
 def _content(claim: Claim, compared: Mapping[str, Compared], log: LogImages, began: float) -> CheckResult:
@@ -215,9 +224,10 @@ def _content(claim: Claim, compared: Mapping[str, Compared], log: LogImages, beg
         for table, one in compared.items() if one.unreadable
     ]  # fmt: skip
     notes += [f"{claim.database}.{table}: a sample of {o.rows} rows" for table, o in compared.items() if not o.whole]
-    return _result(
-        ROW_CONTENT, claim.database, sum(one.rows for one in compared.values()), found, began, notes=notes
-    )  # fmt: skip
+    unsure = [f"{claim.database}.{table}: {_varying(one)}" for table, one in compared.items() if one.varying]
+    checked = sum(one.rows for one in compared.values())
+    bad: Verdict = "mismatch" if found else "inconclusive"
+    return _result(ROW_CONTENT, claim.database, checked, [*found, *unsure], began, notes=notes, bad=bad)
 
 
 def _structure(session: Session, claim: Claim, log: LogImages) -> CheckResult:
