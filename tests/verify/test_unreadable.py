@@ -24,13 +24,14 @@ BASE = (
     "CREATE TABLE part (id INT) ENGINE=MyISAM", "CREATE TABLE merged (id INT) ENGINE=MERGE UNION=(part)",
     "ALTER TABLE part MODIFY id BIGINT", "CREATE TABLE below (id INT)", "CREATE VIEW broken AS SELECT id FROM below",
     "DROP TABLE below", "CREATE TABLE `größe`.`straße` (id INT PRIMARY KEY)", "CREATE TABLE frozen.t (id INT PRIMARY KEY)",
-    "SET SESSION foreign_key_checks = OFF", "ALTER TABLE gone DISCARD TABLESPACE", "ALTER DATABASE frozen READ ONLY = 1",
+    "SET SESSION character_set_client = latin1, collation_connection = latin1_german1_ci",
+    "CREATE VIEW seen AS SELECT 'x' AS y", "SET NAMES utf8mb4", "SET SESSION foreign_key_checks = OFF", "ALTER TABLE gone DISCARD TABLESPACE", "ALTER DATABASE frozen READ ONLY = 1",
 )  # fmt: skip
 LATIN1 = "SET SESSION character_set_client = latin1, character_set_results = latin1, collation_connection = latin1_german1_ci"
 LOG = (
     "INSERT INTO shop.good VALUES (2, 2), (3, 3)", "UPDATE shop.good SET v = 5 WHERE id = 1",
     "CREATE TABLE shop.made (id INT PRIMARY KEY)", "ALTER TABLE shop.soon DISCARD TABLESPACE",
-    "USE `größe`", "CREATE TABLE made (id INT PRIMARY KEY)", "ALTER TABLE made ADD COLUMN n INT",
+    "CREATE TABLE shop.other (seen INT PRIMARY KEY)", "USE `größe`", "CREATE TABLE made (id INT PRIMARY KEY)", "ALTER TABLE made ADD COLUMN n INT",
     "ALTER DATABASE frozen READ ONLY = 0", "USE frozen", "CREATE TABLE frozen.u (id INT PRIMARY KEY)", "ALTER DATABASE frozen READ ONLY = 1",
 )  # fmt: skip
 
@@ -84,7 +85,17 @@ def test_everything_else_is_proved(proved: Proved) -> None:
     _, verdicts, checks = proved
     others = {name: v.verdict for name, v in verdicts.items() if name not in ("shop.gone", "shop.merged", "shop.soon")}
     assert others == dict.fromkeys(
-        ("shop.good", "shop.child", "shop.part", "shop.made", "größe.straße", "größe.made", "frozen.t", "frozen.u"),
+        (
+            "shop.good",
+            "shop.child",
+            "shop.part",
+            "shop.made",
+            "shop.other",
+            "größe.straße",
+            "größe.made",
+            "frozen.t",
+            "frozen.u",
+        ),
         "match",
     )
     assert verdicts["shop.good"].compared == 3

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from pymysql.charset import charset_by_name
+
 from relight.backups.manifest import Definition, Surroundings, Value
 from relight.errors import StatementFailed
 from relight.lane.computing import Computing
@@ -156,10 +158,25 @@ def _takes(session: Session, one: Definition) -> bool:
         session.run("SET SESSION sql_mode = '', time_zone = '+00:00'")
         if one.kind != "database":
             session.run(f"USE {quoted(one.database)}")
-        session.run((_view(one) if one.kind == "view" else one.text).encode("utf-8"))
-    except StatementFailed:
+        if one.kind == "view":
+            _create_view(session, one)
+        else:
+            session.run(one.text.encode("utf-8"))
+    except (StatementFailed, UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def _create_view(session: Session, one: Definition) -> None:
+    """In the character set and collation that it was made in, which belong to it."""
+    charset, collation = one.text.rsplit("\n", 2)[1:]
+    known = charset_by_name(charset)
+    text = _view(one).encode((known.encoding if known else None) or "utf-8")
+    session.run("SET SESSION character_set_client = %s, collation_connection = %s", charset, collation)
+    try:
+        session.run(text)
+    finally:
+        _prepare(session)
 
 
 def _view(one: Definition) -> str:
