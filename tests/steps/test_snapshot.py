@@ -233,6 +233,26 @@ def test_rows_that_a_clone_would_leave_out_are_refused(site: MakeSite, servers: 
         take_snapshot(site(server), "shard-1")
 
 
+def test_what_the_source_itself_cannot_read_is_said_and_everything_else_is_backed_up(
+    site: MakeSite, servers: Servers
+) -> None:
+    server = servers.make()
+    with servers.connect(server) as session:
+        for statement in (
+            "CREATE DATABASE shop", "USE shop", "CREATE TABLE gone (id INT PRIMARY KEY)", "CREATE TABLE part (id INT) ENGINE=MyISAM",
+            "CREATE TABLE merged (id INT) ENGINE=MERGE UNION=(part)", "ALTER TABLE part MODIFY id BIGINT",
+            "CREATE TABLE good (id INT PRIMARY KEY)", "INSERT INTO good VALUES (1), (2)", "ALTER TABLE gone DISCARD TABLESPACE",
+        ):  # fmt: skip
+            session.run(statement)
+    place = site(server)
+    summary = take_snapshot(place, "shard-1")
+    assert sorted(note.partition(":")[0] for note in summary.notes) == ["shop.gone", "shop.merged"]
+    manifest = SnapshotManifest.model_validate_json(place.store.get(summary.manifest_key))
+    assert {table.name: (table.rows, bool(table.unreadable)) for table in manifest.tables} == {
+        "gone": (0, True), "merged": (0, True), "part": (0, False), "good": (2, False),
+    }  # fmt: skip
+
+
 def test_a_killed_backup_leaves_no_scratch_server_and_the_next_one_cleans_up(
     site: MakeSite, source: Server, credentials: object
 ) -> None:

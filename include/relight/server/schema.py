@@ -20,6 +20,8 @@ TableName = tuple[str, str]
 _CANNOT_BE_OPENED = ("1814 ", "1168 ", "1472 ", "1429 ", "1430 ")
 """Its tablespace was discarded, what a MERGE table is made of does not fit, what a FEDERATED one leads to does not
 answer: a copy is like that too."""
+_NO_FILE = "1017 "
+"""A clone has none of a MERGE table, which holds no rows of its own."""
 _APPLICATION = "NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
 _SWITCHED_OFF_BY_REPLICATION = {"SLAVESIDE_DISABLED", "REPLICA_SIDE_DISABLED"}
 
@@ -107,8 +109,20 @@ def why_unreadable(session: Session, table: TableName) -> str:
     try:
         session.rows(f"SELECT 1 FROM {quoted(*table)} LIMIT 1")
     except StatementFailed as error:
-        return f"it cannot be read: {error.why}" if error.why.startswith(_CANNOT_BE_OPENED) else ""
+        known = error.why.startswith(_CANNOT_BE_OPENED)
+        left_out = error.why.startswith(_NO_FILE) and _merges(session, table)
+        return f"it cannot be read: {error.why}" if known or left_out else ""
     return ""
+
+
+def _merges(session: Session, table: TableName) -> bool:
+    return bool(
+        session.rows(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+            " AND engine = 'MRG_MYISAM'",
+            *table,
+        )
+    )
 
 
 def shown_create(session: Session, kind: str, name: str, column: int) -> str:

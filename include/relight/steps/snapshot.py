@@ -123,9 +123,12 @@ def _read(site: Site, shard: Shard, scratch: Session) -> _Booted:
     scratch.run(_forget_source_statement(str(scratch.value("SELECT VERSION()"))))
     events, notes = _events(site, shard, schema.event_status(scratch))
     databases = schema.databases(scratch)
+    unreadable = tuple(f"{table.full_name}: {table.unreadable}" for table in tables if table.unreadable)
+    for note in unreadable:
+        site.progress.say(f"{shard.name}: {note}")
     return _Booted(
         gtids=GtidSet.parse(str(scratch.value("SELECT @@GLOBAL.gtid_executed"))), databases=databases, tables=tables,
-        events=events, definitions=_definitions(scratch, databases), notes=notes,
+        events=events, definitions=_definitions(scratch, databases), notes=(*notes, *unreadable),
     )  # fmt: skip
 
 
