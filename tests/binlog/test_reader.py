@@ -185,3 +185,23 @@ def test_packed_integers_are_read_in_every_width(data: bytes, value: int, end: i
     if len(data) > 1:
         with pytest.raises(IndexError):
             packed_integer(data[:-1], 0)
+
+
+@pytest.mark.parametrize("version", ["5.1.73", "5.5.62-log", "5.6.0-m4"])
+def test_a_log_of_a_server_before_checksums_says_what_wrote_it(tmp_path: Path, version: str) -> None:
+    """It has no room for a checksum, so it is not one that is broken."""
+    body = struct.pack("<H", 4) + version.encode().ljust(50, b"\0") + struct.pack("<IB", 1, 19) + bytes(range(27))
+    event = (
+        f.HEADER.pack(1, f.FORMAT_DESCRIPTION, 1, f.HEADER_SIZE + len(body), 4 + f.HEADER_SIZE + len(body), 0) + body
+    )
+    (tmp_path / "log").write_bytes(f.MAGIC + event)
+    with pytest.raises(UnsupportedEvent, match=f"written by MySQL {version}"), open_log(tmp_path / "log"):
+        pass
+
+
+def test_a_log_of_a_server_before_5_0_says_what_wrote_it(tmp_path: Path) -> None:
+    body = struct.pack("<H", 3) + b"4.1.22-log".ljust(50, b"\0") + struct.pack("<I", 1)
+    event = f.HEADER.pack(1, 1, 1, f.HEADER_SIZE + len(body), 4 + f.HEADER_SIZE + len(body), 0) + body
+    (tmp_path / "log").write_bytes(f.MAGIC + event)
+    with pytest.raises(UnsupportedEvent, match=r"written by MySQL 4\.1\.22"), open_log(tmp_path / "log"):
+        pass

@@ -19,6 +19,8 @@ CHECKSUM_OFF = 0
 CHECKSUM_CRC32 = 1
 
 # Event types
+START_V3 = 1
+"""What a log of a server before 5.0 begins with."""
 QUERY = 2
 STOP = 3
 ROTATE = 4

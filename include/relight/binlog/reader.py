@@ -19,6 +19,7 @@ from relight.binlog import format as f
 from relight.errors import BinlogError, CorruptEvent, TruncatedLog, UnsupportedEvent
 
 _CHECKSUM = struct.Struct("<I")
+_OLDEST = 50601
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class LogFile:
             raise self.error(TruncatedLog, start, f.FORMAT_DESCRIPTION, "the file holds no event")
         _, kind, server_id, length, _, flags = f.HEADER.unpack(header)
         data = self._content[start : start + length]
+        if kind == f.START_V3:
+            raise self._too_old(data, kind)
         if kind != f.FORMAT_DESCRIPTION or length < 100 or len(data) < length:
             raise self.error(CorruptEvent, start, kind, "the first event is not a whole format description")
         if flags & f.RELAY_LOG:
@@ -115,9 +118,10 @@ class LogFile:
         return self._described(data, server_id)
 
     def _described(self, data: bytes, server_id: int) -> FormatDescription:
-        """Servers before 5.6.1 wrote no checksum here, but no GTIDs either, so their logs are of no use."""
         start, kind = len(f.MAGIC), f.FORMAT_DESCRIPTION
         if not _format_is_intact(data):
+            if 0 < server_version(data) < _OLDEST:
+                raise self._too_old(data, kind)
             raise self.error(CorruptEvent, start, kind, "the checksum is wrong")
         checksum = data[-5]
         if checksum not in (f.CHECKSUM_OFF, f.CHECKSUM_CRC32):
@@ -131,6 +135,13 @@ class LogFile:
         plain = bytes(body) + struct.pack("<I", zlib.crc32(body))
         version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
         return FormatDescription(version, checksum, plain)
+
+    def _too_old(self, data: bytes, kind: int) -> BinlogError:
+        """Servers before 5.6.1 wrote no checksum here, but no GTIDs either."""
+        version = data[21:71].split(b"\0")[0].decode("ascii", "replace")
+        problem = self.error(UnsupportedEvent, len(f.MAGIC), kind, f"it was written by MySQL {version}")
+        problem.hint = "logs of MySQL 5.6 and later can be read; older ones have neither checksums nor GTIDs"
+        return problem
 
     def error(self, kind: type[BinlogError], position: int, event_type: int | None, why: str) -> BinlogError:
         """An error that names file, position and event type."""
