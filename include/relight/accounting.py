@@ -6,8 +6,8 @@ dropped, created and renamed. Folding one over the other needs no source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -76,12 +76,34 @@ class DropDatabase:
 @dataclass(frozen=True)
 class Unknown:
     """From here on the log does not tell how many rows the table has, or, with an empty name, any
-    table of the database."""
+    table of the database; with an empty database, any table."""
 
     database: str
     table: str
     reason: str
     kind: Literal["unknown"] = "unknown"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A statement changed rows of the tables with these names, in small letters, or of what they lead to (through
+    triggers, functions, views and foreign keys) in one of the databases; from here on the log does not tell how many
+    rows these have. No database at all stands for any. ``words``: all of the statement, since functions and views that
+    it reads from may lead to tables too."""
+
+    databases: tuple[str, ...]
+    names: tuple[str, ...]
+    words: tuple[str, ...]
+    reason: str
+    kind: Literal["written"] = "written"
+
+
+@dataclass(frozen=True)
+class Leads:
+    """A statement made something that leads from some names to others."""
+
+    sql: str
+    kind: Literal["leads"] = "leads"
 
 
 @dataclass(frozen=True)
@@ -103,7 +125,8 @@ class Settle:
 
 
 Operation = Annotated[
-    Prepare | Settle | Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown, Field(discriminator="kind")
+    Prepare | Settle | Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown | Written | Leads,
+    Field(discriminator="kind"),
 ]  # fmt: skip
 
 Immediate = Change | Truncate | Drop | Create | Rename | DropDatabase | Unknown
@@ -126,6 +149,22 @@ class Expected(Value):
     inserted: int = 0
     deleted: int = 0
     reason: str = ""
+
+
+class Reachable(Protocol):
+    """Knows which tables a statement may change."""
+
+    def learn(self, sql: str) -> None:
+        """A statement of the log may define something that leads further."""
+        ...
+
+    def of(self, words: Collection[str]) -> frozenset[str]:
+        """The names, in small letters, that a statement which touches these may touch."""
+        ...
+
+    def programs(self, words: Collection[str]) -> frozenset[str]:
+        """Those of these words that name a view, a routine, a trigger or an event."""
+        ...
 
 
 class Journal:
@@ -160,9 +199,10 @@ class Journal:
 
 
 def expected_rows(
-    snapshot: Mapping[TableName, int], operations: Iterable[Operation]
+    snapshot: Mapping[TableName, int], operations: Iterable[Operation], reach: Reachable | None = None
 ) -> dict[TableName, Expected]:  # fmt: skip
-    """Fold the operations over the snapshot's counts."""
+    """Fold the operations over the snapshot's counts. Without ``reach`` a statement may change any table of the
+    databases that it names."""
     tables = {name: Expected(rows=rows) for name, rows in snapshot.items()}
     prepared: dict[str, Prepare] = {}
     for operation in operations:
@@ -170,9 +210,23 @@ def expected_rows(
             prepared[operation.xid] = operation
         elif isinstance(operation, Settle):
             _settle(tables, operation, prepared.pop(operation.xid, None))
+        elif isinstance(operation, Written):
+            _write(tables, operation, reach)
+        elif isinstance(operation, Leads):
+            if reach is not None:
+                reach.learn(operation.sql)
         else:
             _apply(tables, operation)
     return tables
+
+
+def _write(tables: dict[TableName, Expected], written: Written, reach: Reachable | None) -> None:
+    reached = None
+    if reach is not None:
+        reached = reach.of({*written.names, *reach.programs(written.words)}) | set(written.names)
+    for name, expected in tables.items():
+        if (name[0] in written.databases or not written.databases) and (reached is None or name[1].lower() in reached):
+            tables[name] = expected.model_copy(update={"rows": None, "reason": written.reason})
 
 
 def _settle(tables: dict[TableName, Expected], settle: Settle, prepared: Prepare | None) -> None:
@@ -202,7 +256,7 @@ def _apply(tables: dict[TableName, Expected], operation: Immediate) -> None:
         if moved is not None:
             tables[operation.new_database, operation.new_table] = moved
     elif isinstance(operation, Unknown):
-        for other in [n for n in tables if n == name or (not operation.table and n[0] == operation.database)]:
+        for other in [n for n in tables if n == name or (not operation.table and operation.database in ("", n[0]))]:
             tables[other] = tables[other].model_copy(update={"rows": None, "reason": operation.reason})
     elif isinstance(operation, Truncate) or not (operation.if_absent and name in tables):
         tables[name] = Expected(rows=0)

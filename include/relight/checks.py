@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from relight.accounting import Expected, TableName, expected_rows, xa_of
+from relight.accounting import Expected, TableName, xa_of
 from relight.backups.manifest import Definition, LeftOut, SnapshotManifest
 from relight.durable import write_whole
 from relight.errors import ObjectCorrupt
@@ -32,7 +32,7 @@ from relight.server.session import Session, connect
 from relight.server.zone import same_zone
 from relight.site import Run, Site
 from relight.verify.computed import in_doubt
-from relight.verify.counting import doubt_silent_cascades, unknown_before
+from relight.verify.counting import doubt_silent_cascades, expected_counts, unknown_before
 from relight.verify.database import ROW_COUNTS, Claim, verify_database
 from relight.verify.definitions import compare_definitions
 from relight.verify.log_images import Logged, changing_words
@@ -163,7 +163,7 @@ def _defined(snapshot: SnapshotManifest, database: str) -> tuple[Definition, ...
 def _expected(plan: Plan, snapshot: SnapshotManifest, folder: Path) -> Mapping[TableName, Expected]:
     splits = [load_split(folder, segment.number) for segment in plan.segments]
     operations = [*unknown_before(snapshot.tables), *(o for split in splits for o in split.operations)]
-    expected = expected_rows({(t.database, t.name): t.rows for t in snapshot.tables}, operations)
+    expected = expected_counts(snapshot.tables, snapshot.definitions or None, operations)
     parents = {name for split in splits for name in split.silent_cascades}
     return doubt_silent_cascades(expected, snapshot.tables, parents)
 

@@ -266,3 +266,40 @@ def test_accounts_roles_and_grants(twins: Twins) -> None:
             "CREATE DEFINER=one@'%' VIEW a.v AS SELECT n FROM b.keyed", "INSERT INTO b.keyed VALUES ('last', 1, NULL)",
         )  # fmt: skip
     twins.replay()
+
+
+def test_only_what_a_statement_writes_is_inconclusive(twins: Twins) -> None:
+    """As pt-table-checksum does it, and as it is where a trigger or a foreign key leads further."""
+    twins.prepare(
+        *BASE, "CREATE DATABASE percona", "CREATE TABLE percona.checksums (tbl VARCHAR(64) PRIMARY KEY, n INT, crc VARCHAR(40))",
+        "CREATE TABLE a.noted (n INT)", "CREATE TABLE b.parent (id INT PRIMARY KEY)", "INSERT INTO b.parent VALUES (1)",
+        "CREATE TABLE b.child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES b.parent (id) ON DELETE CASCADE)",
+        "CREATE TABLE b.child_of_it (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES b.child (id) ON DELETE SET NULL)",
+    )  # fmt: skip
+    with twins.writing() as session:
+        run(
+            session, "SET SESSION binlog_format = STATEMENT",
+            "REPLACE INTO `percona`.`checksums` (tbl, n, crc) SELECT 'a.keyed', COUNT(*) AS cnt, COALESCE(LOWER(CONV(BIT_XOR("
+            "CAST(CRC32(CONCAT_WS('#', `id`, `n`)) AS UNSIGNED)), 10, 16)), 0) AS crc FROM `a`.`keyed` FORCE INDEX(`PRIMARY`)"
+            " /*checksum chunk*/",
+            "REPLACE INTO percona.checksums SELECT 'b', COUNT(*), 1 FROM b.keyed JOIN a.bag",
+        )  # fmt: skip
+    splits = twins.apply(twins.logs)
+    twins.compare()
+    assert twins.doubted(splits) == {("percona", "checksums")}
+    with twins.writing() as session:
+        run(
+            session, "CREATE TRIGGER a.tr AFTER INSERT ON a.bag FOR EACH ROW INSERT INTO noted VALUES (1)",
+            "CREATE FUNCTION a.writes() RETURNS INT DETERMINISTIC MODIFIES SQL DATA BEGIN UPDATE b.keyed SET n = 1; RETURN 1; END",
+            "CREATE VIEW b.v AS SELECT a.writes() AS one",
+            "SET SESSION binlog_format = STATEMENT", "INSERT INTO a.bag (n) SELECT n FROM a.keyed", "DELETE FROM b.parent",
+        )  # fmt: skip
+    splits = twins.apply(twins.logs)
+    assert twins.doubted(splits) == {
+        ("a", "bag"), ("a", "noted"), ("b", "parent"), ("b", "child"), ("b", "child_of_it"),
+    }  # fmt: skip
+    with twins.writing() as session:
+        run(session, "SET SESSION binlog_format = STATEMENT", "INSERT INTO percona.checksums SELECT one, 1, 1 FROM b.v")
+    doubted = twins.doubted(twins.apply(twins.logs))
+    assert ("b", "keyed") in doubted
+    assert ("a", "keyed") not in doubted

@@ -18,7 +18,7 @@ from relight.run_files import Lane, SplitResult
 from relight.server.schema import read_tables
 from relight.server.session import Row, Session, quoted
 from relight.server.table_checksums import SYSTEM_DATABASES
-from relight.verify.counting import count_rows, doubt_silent_cascades
+from relight.verify.counting import count_rows, doubt_silent_cascades, expected_counts
 from tests.support.proving import base_definitions, prove
 from tests.support.replaying import Replayed, contents, split_logs
 from tests.support.servers import Servers
@@ -198,6 +198,12 @@ class Twins:
             _must_be_equal(server, found.tables, wanted.tables)
             _must_be_equal(server, found.sums, wanted.sums)
             _must_be_equal(server, found.definitions, wanted.definitions)
+
+    def doubted(self, splits: Sequence[SplitResult]) -> set[TableName]:
+        """The tables of which the log does not say how many rows they have, with all that is known of definitions."""
+        operations = [o for split in splits for o in split.operations]
+        found = expected_counts(self._tables, self._definitions, operations)
+        return {name for name, one in found.items() if one.rows is None}
 
     def _compare_counts(self, splits: Sequence[SplitResult], inconclusive: set[TableName]) -> None:
         counted = {(table.database, table.name): table.rows for table in self._tables}

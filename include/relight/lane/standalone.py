@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from relight.accounting import Change, Journal, Prepare, Unknown
+from relight.accounting import Change, Journal, Leads, Prepare, Unknown, Written
 from relight.backups.manifest import Tie
 from relight.binlog import format as f
 from relight.binlog.compose import of_version_2
@@ -40,6 +40,9 @@ take its rows for written."""
 _NUMBERS_ROWS = re.compile(rb".*\bALTER\b.*\b(AUTO_INCREMENT|SERIAL)\b", re.IGNORECASE | re.DOTALL)
 """A table without a primary key may get an automatic column so: its rows are numbered in the order in which they
 lie. Others match too, which costs no more than speed."""
+_LEADS = re.compile(rb"\b(TRIGGER|PROCEDURE|FUNCTION|VIEW|REFERENCES)\b", re.IGNORECASE)
+"""Is in every statement that makes something through which one name leads to others."""
+_BY_STATEMENT = "changed by a statement-format event, which does not say how many rows"
 _NAMES_THE_TRANSACTION = frozenset({f.GTID, f.GTID_TAGGED, f.ANONYMOUS_GTID})
 
 
@@ -214,7 +217,7 @@ class Standalone:
                 else:
                     query = self._decoded(event)
                     self._books.ties.add(None)
-                    changes += _changed_by_statement(query.updated or (query.database,))
+                    changes += _changed_by_statement(query.updated or ())
                 kept.append(event.data)
             elif event.type == f.TABLE_MAP:
                 table = self._table_map(event)
@@ -239,7 +242,7 @@ class Standalone:
 
     def _statement(self, query: Query, events: list[bytes], *, fence: bool) -> _Open:
         # Most logs hold rows alone. The parser of statements takes longer to load than a small lane to replay.
-        from relight.lane.statement import effect_of  # noqa: PLC0415
+        from relight.lane.statement import effect_of, words_of, written_by  # noqa: PLC0415
 
         effect = effect_of(query.sql, query.database)
         updated = query.updated or ()
@@ -250,10 +253,17 @@ class Standalone:
         if not fence:
             # A statement-format change runs triggers and functions that only its source could see.
             self._books.ties.add(None)
-            self._books.journal.add(_changed_by_statement(updated or (home,)))
+            written = written_by(query.sql, query.database)
+            if written is None:
+                self._books.journal.add(_changed_by_statement(updated))
+            else:
+                databases, names, words = (tuple(sorted(one)) for one in (updated, written, words_of(query.sql)))
+                self._books.journal.add([Written(databases, names, words, _BY_STATEMENT)])
         else:
             self._books.ties.add(None if effect.names is None else tuple(sorted({home, *updated, *effect.names})))
             self._books.journal.add(effect.operations)
+            if _LEADS.search(query.text):
+                self._books.journal.add([Leads(query.sql)])
             if _NUMBERS_ROWS.match(query.text):
                 self._books.numbered.add(home)
         return _Open(home, statement=True, fence=fence, events=events)
@@ -317,8 +327,8 @@ class Standalone:
 
 
 def _changed_by_statement(databases: Sequence[str]) -> list[Unknown]:
-    reason = "changed by a statement-format event, which does not say how many rows"
-    return [Unknown(database, "", reason) for database in databases]
+    """Where its source does not say what a statement changes, or had too many databases to say, it may be any."""
+    return [Unknown(database, "", _BY_STATEMENT) for database in databases or ("",)]
 
 
 def _is_savepoint(text: bytes) -> bool:

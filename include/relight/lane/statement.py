@@ -74,6 +74,32 @@ def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def written_by(sql: str, database: str) -> frozenset[str] | None:
+    """The names, in small letters, of the tables whose rows a statement itself changes. None: it cannot be told. What a
+    statement only reads is not among them."""
+    try:
+        found = _changed(_Words(list(_split_up(tokens_of(sql))), database))
+    except TokenError:
+        return None
+    return None if found is None else frozenset(name.lower() for name in found)
+
+
+def _changed(words: _Words) -> set[str] | None:
+    if words.accept("INSERT") or words.accept("REPLACE"):
+        while words.peek() in ("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"):
+            words.skip_one()
+        return {words.table()[1]}
+    if words.accept("UPDATE"):
+        return words.until("SET")
+    if words.accept("DELETE"):
+        return words.until("WHERE", "ORDER", "LIMIT")
+    if words.accept("LOAD"):
+        return {words.table()[1]} if words.seek("TABLE") else None
+    if words.accept("CREATE", "TEMPORARY") or words.accept("DROP", "TEMPORARY"):
+        return set()
+    return None
+
+
 def words_of(sql: str) -> frozenset[str]:
     """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
 
@@ -142,6 +168,13 @@ class _Words:
         while self.left and not self.accept(word):
             self.skip_one()
         return self.left
+
+    def until(self, *ends: str) -> set[str]:
+        """Every word up to the next of ``ends``, quoted ones too."""
+        found = set()
+        while self.left and self.peek() not in ends:
+            found.add(self.name())
+        return found
 
     def skip_one(self) -> None:
         self._at += 1

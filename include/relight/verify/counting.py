@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from relight.accounting import Expected, TableName, Unknown
-from relight.backups.manifest import Table
+from relight.accounting import Create, Expected, Operation, Rename, TableName, Unknown, expected_rows
+from relight.backups.manifest import Definition, ForeignKey, Table
 from relight.errors import StatementFailed
 from relight.run_files import TableVerdict, Verdict
 from relight.server.schema import why_unreadable
 from relight.server.session import Session, quoted
+from relight.verify.reach import Reach
+
+
+def expected_counts(
+    tables: Sequence[Table], definitions: Sequence[Definition] | None, operations: Sequence[Operation]
+) -> dict[TableName, Expected]:
+    """Pure: how many rows every table must have. ``definitions``: what the snapshot had besides tables; None: nobody
+    knows, so a statement may have changed any table of the databases that it names."""
+    counted = {(table.database, table.name): table.rows for table in tables}
+    if definitions is None:
+        return expected_rows(counted, operations)
+    names = {table.name for table in tables} | {one.table for one in operations if isinstance(one, Create)}
+    names |= {one.new_table for one in operations if isinstance(one, Rename)}
+    keys: dict[str, list[ForeignKey]] = {}
+    for table in tables:
+        keys.setdefault(table.name, []).extend(table.foreign_keys)
+    return expected_rows(counted, operations, Reach(names, definitions, keys))
 
 
 class Unread(NamedTuple):

@@ -38,6 +38,7 @@ class Reach:
         """``keys``: the foreign keys of each table of the database."""
         programs = [one for one in definitions if one.kind in _PROGRAMS]
         self._known = {name.lower() for name in tables} | {one.name.lower() for one in programs}
+        self._programs = {one.name.lower() for one in programs}
         self._bundles: list[Names] = [self._names(words_of(one.text)) | {one.name.lower()} for one in programs]
         self._children: dict[str, set[str]] = {}
         for table, its in keys.items():
@@ -45,12 +46,16 @@ class Reach:
                 if _cascades(key):
                     self._children.setdefault(key.parent_table.lower(), set()).add(table.lower())
 
-    def learn(self, sql: str, words: Collection[str]) -> None:
+    def learn(self, sql: str, words: Collection[str] | None = None) -> None:
         """A statement of the log: it may define something that leads further."""
+        words = words_of(sql) if words is None else words
         made = {name.lower() for name in _MAKES.findall(sql)}
         if made:
             self._known |= made
+            self._programs |= made
             self._bundles.append(self._names(words) | made)
+        elif "references" in words:
+            self._bundles.append(self._names(words))
 
     def of(self, words: Collection[str]) -> Names:
         """The tables, in small letters, that a statement of these words may change; other names may be among them."""
@@ -66,6 +71,10 @@ class Reach:
             waiting = more - reached
             reached |= waiting
         return frozenset(reached)
+
+    def programs(self, words: Collection[str]) -> Names:
+        """Those of these words that name a view, a routine, a trigger or an event."""
+        return frozenset(words) & self._programs
 
     def _names(self, words: Collection[str]) -> Names:
         return frozenset(word for word in words if word in self._known)
