@@ -35,7 +35,10 @@ class TableMap:
     table: str
     widths: tuple[int, ...]
     shape: bytes
-    """Names, types and what belongs to them: equal for tables whose rows are read alike."""
+    """Names, types and all that belongs to them, such as the length of a VECTOR: equal for tables whose rows are
+    written and read alike."""
+    types_end: int
+    """How many bytes of it stand in front of the null bits and of what is optional."""
 
 
 def read_table_map(body: memoryview) -> TableMap:
@@ -52,7 +55,7 @@ def read_table_map(body: memoryview) -> TableMap:
     for kind in types:
         width, position = _width(kind, body, position)
         widths.append(width)
-    return TableMap(bytes(body[:6]), database, table, tuple(widths), bytes(body[8:position]))
+    return TableMap(bytes(body[:6]), database, table, tuple(widths), bytes(body[8:]), position - 8)
 
 
 def count_rows(event_type: int, body: memoryview, table: TableMap) -> int:

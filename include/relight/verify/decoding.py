@@ -112,7 +112,7 @@ def _without_extras(table: MappedTable) -> bytes:
     to it."""
     event = bytearray(table.event)
     columns = len(table.map.widths)
-    end = f.HEADER_SIZE + 8 + len(table.map.shape) + (columns + 7) // 8
+    end = f.HEADER_SIZE + 8 + table.map.types_end + (columns + 7) // 8
     at = _types_at(event, columns)
     for position in range(at, at + columns):
         if event[position] == f.T_VECTOR:
