@@ -32,13 +32,16 @@ def damaged_tables(session: Session, database: str, unread: Collection[str] = ()
 def low_counters(session: Session, database: str, unread: Collection[str] = ()) -> tuple[int, list[str]]:
     """Auto-increment counters that are below the highest value in their column: the next insert would fail.
 
+    A column that begins no key has no counter of its table, but one for each group of rows (MyISAM).
     Gives how many counters there are, and those that are too low.
     """
     session.run("SET SESSION information_schema_stats_expiry = 0")  # else the counter may be a day old
     counters = session.rows(
         "SELECT table_name, column_name, auto_increment FROM information_schema.tables"
         " JOIN information_schema.columns USING (table_schema, table_name)"
-        " WHERE table_schema = %s AND extra LIKE '%%auto_increment%%' AND table_type = 'BASE TABLE'",
+        " WHERE table_schema = %s AND extra LIKE '%%auto_increment%%' AND table_type = 'BASE TABLE'"
+        " AND (table_schema, table_name, column_name) IN (SELECT table_schema, table_name, column_name"
+        " FROM information_schema.statistics WHERE seq_in_index = 1)",
         database,
     )
     counters = [one for one in counters if one[0] not in unread]
