@@ -149,6 +149,8 @@ class Expected(Value):
     inserted: int = 0
     deleted: int = 0
     reason: str = ""
+    if_absent: bool = False
+    """It was made if there was nothing of its name, which may have been a view; nothing was written to it since."""
 
 
 class Reachable(Protocol):
@@ -259,7 +261,7 @@ def _apply(tables: dict[TableName, Expected], operation: Immediate) -> None:
         for other in [n for n in tables if n == name or (not operation.table and operation.database in ("", n[0]))]:
             tables[other] = tables[other].model_copy(update={"rows": None, "reason": operation.reason})
     elif isinstance(operation, Truncate) or not (operation.if_absent and name in tables):
-        tables[name] = Expected(rows=0)
+        tables[name] = Expected(rows=0, if_absent=isinstance(operation, Create) and operation.if_absent)
 
 
 def _changed(before: Expected, change: Change) -> Expected:

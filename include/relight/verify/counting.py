@@ -83,6 +83,15 @@ def _count(session: Session, table: TableName) -> int | Unread:
         return Unread(reason or f"it cannot be read: {error.why}", damaged=not reason)
 
 
+def without_views(
+    expected: Mapping[TableName, Expected], session: Session, database: str
+) -> dict[TableName, Expected]:  # fmt: skip
+    """What is expected of tables: a CREATE TABLE IF NOT EXISTS makes none where a view has the name."""
+    rows = session.rows("SELECT table_name FROM information_schema.views WHERE table_schema = %s", database)
+    views = {(database, str(name)) for (name,) in rows}
+    return {name: one for name, one in expected.items() if not (one.if_absent and name in views)}
+
+
 def compare(expected: Mapping[TableName, Expected], counted: Mapping[TableName, int | Unread]) -> list[TableVerdict]:
     """Pure: a verdict for every table that should be there or is."""
     return [_verdict(name, expected.get(name), counted.get(name)) for name in sorted({*expected, *counted})]
