@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -152,10 +152,10 @@ class Twins:
         splits = self.apply(self.logs if logs is None else logs)
         self.compare()
         self._compare_counts(splits, set(inconclusive))
-        self._prove(set(inconclusive))
+        self.prove(inconclusive)
         return splits
 
-    def _prove(self, inconclusive: set[TableName]) -> None:
+    def prove(self, inconclusive: Collection[TableName] = ()) -> None:
         """The servers are as the source is, so whatever the verification finds is a false alarm."""
         for replayed in self._replayed:
             verdicts, checks = prove(
@@ -166,7 +166,7 @@ class Twins:
             alarms = [(c.check, c.findings) for c in checks if c.verdict == "mismatch"]
             assert not alarms, f"false alarm: {alarms}"
             doubted = {(v.database, v.table) for v in verdicts if v.verdict == "inconclusive"}
-            assert doubted <= inconclusive, f"inconclusive: {doubted}"
+            assert doubted <= set(inconclusive), f"inconclusive: {doubted}"
 
     def apply(self, logs: Sequence[Path]) -> list[SplitResult]:
         """Split the logs and replay them onto both servers."""

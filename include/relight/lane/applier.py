@@ -26,7 +26,7 @@ from relight.lane.modes import Mode, read_modes, tables_without_rollback
 from relight.lane.net import NotProvable
 from relight.lane.pending import Pending
 from relight.lane.segments import LaneSegment
-from relight.lane.statements import Statements
+from relight.lane.statements import Statements, take_back
 from relight.lane.stream import Chunk, Piece, StreamReader, chunks
 from relight.lane.writers import MOST_CONNECTIONS, Writers, lock_name, take_lock
 from relight.run_files import Lane
@@ -137,6 +137,7 @@ class LaneApplier:
                 hint="start a new run: it restores the base again",
             )  # fmt: skip
         self._position = state.position
+        take_back(self._control)
         fence = state.fence
         if fence is not None and self._seen(xa=fence.xa) != fence.before:
             # It happened; only what was to follow it did not, and its position was not recorded.

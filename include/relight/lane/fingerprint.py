@@ -56,9 +56,15 @@ _QUERIES = (
     ),
 )
 _ACCOUNT_TABLES = (
-    "user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv", "global_grants", "role_edges",
-    "default_roles", "password_history",
+    "user", "db", "tables_priv", "columns_priv", "procs_priv", "global_grants", "role_edges", "default_roles",
+    "password_history",
 )  # fmt: skip
+_OF_PROXIES = (
+    "SELECT host, user, proxied_host, proxied_user, with_grant FROM mysql.proxies_priv WHERE grantor <> %s"
+    " ORDER BY host, user, proxied_host, proxied_user"
+)
+LENT = "relight replay"
+"""The grantor of a right that a lane lends itself: see :mod:`relight.lane.statements`."""
 _OF_NO_DATABASE = (
     "SELECT space, name FROM information_schema.innodb_tablespaces WHERE space_type = 'General' ORDER BY space",
     "SELECT COUNT(*), SUM(srs_id), SUM(CRC32(definition)) FROM information_schema.st_spatial_reference_systems",
@@ -81,6 +87,7 @@ def fingerprint(session: Session, databases: Sequence[str]) -> str:
         tables = ", ".join(f"mysql.`{table}`" for table in _ACCOUNT_TABLES)
         for query in (f"CHECKSUM TABLE {tables}", *_OF_NO_DATABASE):
             digest.update(repr(session.rows(query)).encode())
+        digest.update(repr(session.rows(_OF_PROXIES, LENT)).encode())
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ from relight.credentials import Login
 from relight.errors import RelightError, StatementFailed
 from relight.fleet import Server
 from relight.lane.computing import Computing
+from relight.lane.fingerprint import LENT
 from relight.lane.rendering import Rendered, collations_of, grantors, rendered
 from relight.lane.stage import clear_stage, set_stage
 from relight.lane.stream import Piece
@@ -38,6 +39,7 @@ NOT_IN_THE_LOG = (
 _NO_DEFAULT_DATABASE, _UNKNOWN_TABLE = "1046 ", "1051 "
 _DROPS_TEMPORARY = re.compile(rb"\s*(/\*!\d*\s*)?DROP\s+TEMPORARY\b", re.IGNORECASE)
 """The server's own applier does not mind when such a table is gone already."""
+_ABOUT_PROXIES = re.compile(rb"\s*(GRANT|REVOKE)\s+PROXY\b", re.IGNORECASE)
 _BROKEN_OFF = frozenset({1053, 1158, 1160, 1184, 1317})
 """Errors that end a statement anywhere: shutdown, a lost connection, KILL. The server's own applier stops there too."""
 
@@ -166,7 +168,7 @@ class Statements:
         zone = self._computing.translated(statement, self._surroundings)
         absent = set_stage(session, statement, zone, self._zone)
         try:
-            with self._local_files(statement):
+            with self._local_files(statement), self._right_to_grant_proxies(statement):
                 self._run_as_on_source(session, statement)
         except StatementFailed as refused:
             if absent is not None and refused.why.startswith(_NO_DEFAULT_DATABASE):
@@ -231,6 +233,24 @@ class Statements:
         session.run("SET SESSION sql_log_bin = 0")
 
     @contextmanager
+    def _right_to_grant_proxies(self, statement: Rendered) -> Iterator[None]:
+        """Who has ``ALL ON *.*`` cannot grant PROXY, unless it was granted to him too; the server's applier can."""
+        if not _ABOUT_PROXIES.match(statement.text):
+            yield
+            return
+        user, _, host = str(self._control.value("SELECT CURRENT_USER()")).rpartition("@")
+        self._control.run(
+            "INSERT IGNORE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor)"
+            " VALUES (%s, %s, '', '', 1, %s)",
+            host, user, LENT,
+        )  # fmt: skip
+        self._control.run("FLUSH LOCAL PRIVILEGES")
+        try:
+            yield
+        finally:
+            take_back(self._control)
+
+    @contextmanager
     def _local_files(self, statement: Rendered) -> Iterator[None]:
         """Let the server read the file that a LOAD DATA LOCAL names, for as long as that statement runs."""
         if not statement.reads_file:
@@ -242,6 +262,12 @@ class Statements:
             yield
         finally:
             self._control.run(f"SET GLOBAL local_infile = {int(before)}")
+
+
+def take_back(session: Session) -> None:
+    """Give back the right to grant PROXY that a lane has lent itself."""
+    if session.run("DELETE FROM mysql.proxies_priv WHERE Grantor = %s", LENT):
+        session.run("FLUSH LOCAL PRIVILEGES")
 
 
 def _as_event(data: bytes) -> Event:
