@@ -92,19 +92,20 @@ def _split_if_free(site: Site, run: Run, plan: Plan, number: int) -> bool:
 def _split(site: Site, run: Run, plan: Plan, planned: PlannedSegment) -> None:
     began = time.monotonic()
     folder = split_folder(run.folder(site.fleet), planned.number)
+    around = known_for(plan, planned.number)
+    folds = around is not None and around.folds_names
     with _scratch(folder) as scratch:
         log = _fetched(site, planned.segment, scratch)
         result = split_log(
             log, planned.number, scratch, lambda found: chosen(found, plan.target, planned), name=planned.segment.file,
-            may_be_cut=planned.number == len(plan.segments) - 1,
+            may_be_cut=planned.number == len(plan.segments) - 1, folds_names=folds,
         )  # fmt: skip
         if planned.skip:
             beside = skipped_folder(scratch)
             beside.mkdir()
-            skipped = split_log(log, planned.number, beside, lambda found: found.among(planned.skip))
+            skipped = split_log(log, planned.number, beside, lambda found: found.among(planned.skip), folds_names=folds)
             write_whole(beside / "result.json", skipped.model_dump_json())
         log.unlink()
-        around = known_for(plan, planned.number)
         result = result.model_copy(update={"seconds": round(time.monotonic() - began, 3), "surroundings": around})
         write_whole(scratch / "result.json", result.model_dump_json())
         write_out_below(scratch)

@@ -82,11 +82,12 @@ def split_logs(
 ) -> Replayed:
     """Split the logs below ``folder``, ready to be replayed. ``tables``: what is known of the base."""
     splits = []
+    with connect(onto, admin) as session:
+        folds = session.value("SELECT @@lower_case_table_names") != 0
+        databases = tuple(str(row[0]) for row in session.rows("SHOW DATABASES"))
     for number, log in enumerate(logs):
         (folder / str(number)).mkdir(parents=True)
-        splits.append(split_log(log, number, folder / str(number)))
-    with connect(onto, admin) as session:
-        databases = tuple(str(row[0]) for row in session.rows("SHOW DATABASES"))
+        splits.append(split_log(log, number, folder / str(number), folds_names=folds))
     snapshot = empty_snapshot(databases).model_copy(update={"tables": tables})
     lanes = make_lanes(snapshot, map(content_of, splits), shard="shard-1", most_groups=100)
     return Replayed(onto, admin, folder, splits, lanes)

@@ -127,13 +127,21 @@ class SystemZone(Value):
     """SHA-256 over every change of the offset from 1970 to 2037: equal where all times are equal."""
 
 
+FOLDING = "lower_case_table_names"
+
+
 class Surroundings(Value):
     """What a server computes with, and no log carries. See :mod:`relight.server.surroundings`."""
 
     server_uuid: str
     variables: dict[str, str]
-    """Global values of the settings that sessions begin with."""
+    """Global values of the settings that sessions begin with; and ``lower_case_table_names``."""
     zone: SystemZone
+
+    @property
+    def folds_names(self) -> bool:
+        """Whether the server keeps names of databases and tables in small letters, however a statement writes them."""
+        return self.variables.get(FOLDING, "0") != "0"
 
 
 class LeftOut(Value):
@@ -147,12 +155,17 @@ class LeftOut(Value):
     """What else may be in no log, in words."""
     notes: tuple[str, ...] = ()
     """What is logged, and in a way that proves or restores less than it could."""
+    exact: bool = False
+    """Whether the server tells names of databases apart by their case; older versions of Relight did not ask."""
 
     def leaves_out(self, database: str) -> bool:
         """Whether changes of a database are not logged. Where both options are set, the server asks the first alone."""
         if self.only:
-            return database.lower() not in {name.lower() for name in self.only}
-        return database.lower() in {name.lower() for name in self.without}
+            return not self._among(database, self.only)
+        return self._among(database, self.without)
+
+    def _among(self, database: str, names: tuple[str, ...]) -> bool:
+        return database in names if self.exact else database.lower() in {name.lower() for name in names}
 
     @property
     def missing(self) -> tuple[str, ...]:

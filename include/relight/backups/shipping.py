@@ -83,7 +83,7 @@ class Digests:
 
 def ship(
     store: Store, origin: Origin, path: Path, digest: str, moved: Callable[[int], None],
-    survey: Callable[[Path], SegmentSurvey],
+    survey: Callable[[Path, bool], SegmentSurvey],
 ) -> SegmentManifest | None:  # fmt: skip
     """Upload one closed log file. None if it holds no transactions and was not uploaded.
 
@@ -99,12 +99,14 @@ def ship(
         return None
     key = layout.segment(origin.shard, origin.server_uuid, path.name, digest)
     size, sha256 = _upload(store, key, path, digest, moved)
+    folds = origin.surroundings is not None and origin.surroundings.folds_names
     manifest = SegmentManifest(
         key=key, shard=origin.shard, server_uuid=origin.server_uuid, file=path.name,
         previous_gtids=summary.previous_gtids | origin.purged, gtids=summary.gtids,
         first_commit=summary.first_commit, last_commit=summary.last_commit, transactions=summary.transactions,
         log_bytes=path.stat().st_size, stored_bytes=size, sha256=sha256, log_sha256=digest,
-        shipped_at=datetime.now(UTC), survey=survey(path), surroundings=origin.surroundings, left_out=origin.left_out,
+        shipped_at=datetime.now(UTC), survey=survey(path, folds), surroundings=origin.surroundings,
+        left_out=origin.left_out,
     )  # fmt: skip
     manifest_key = layout.segment_manifest(key)
     try:

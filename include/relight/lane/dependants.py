@@ -112,12 +112,12 @@ def _touched(skipped: Sequence[LaneSegment], known: _Tables) -> dict[TableName, 
                     note(parent, since, None if column is None else row_hashes(rows, column)[0],
                          f"{'.'.join(rows.table.name)} refers to it")  # fmt: skip
             for piece in chunk.pieces:
-                for name in _tables_of(piece, of_definitions=True):
+                for name in _tables_of(piece, segment, of_definitions=True):
                     note(name, since, None, "a statement changed it")
     return touched
 
 
-def _tables_of(piece: Piece, *, of_definitions: bool) -> Iterator[TableName]:
+def _tables_of(piece: Piece, segment: LaneSegment, *, of_definitions: bool) -> Iterator[TableName]:
     """The tables that a piece changes; an empty table name stands for all of a database.
 
     A definition that changes no rows (a view, a column) builds on none: it only counts ``of_definitions``.
@@ -129,6 +129,8 @@ def _tables_of(piece: Piece, *, of_definitions: bool) -> Iterator[TableName]:
         elif event[4] in (f.QUERY, f.EXECUTE_LOAD_QUERY):
             query = read_query(Event(0, event[4], 0, 0, event))
             effect = effect_of(query.sql, query.database)
+            if segment.surroundings is not None and segment.surroundings.folds_names:
+                effect = effect.folded()
             for operation in effect.operations:
                 yield operation.database, "" if isinstance(operation, DropDatabase) else operation.table
                 if isinstance(operation, Rename):
@@ -150,7 +152,7 @@ def _later(
                 for number in _among(rows, segment.number, touched, known):
                     found.setdefault(number, ".".join(rows.table.name))
             for piece in chunk.pieces:
-                for name in _tables_of(piece, of_definitions=False):
+                for name in _tables_of(piece, segment, of_definitions=False):
                     if any(_meets(name, one) and Position(segment.number, piece.transaction) > entry.since
                            for one, entry in touched.items()):  # fmt: skip
                         found.setdefault(piece.transaction, ".".join(filter(None, name)))

@@ -22,7 +22,7 @@ def everything(transactions: Transactions) -> Mask:
 
 def split_log(
     path: Path, number: int, folder: Path, choose: Callable[[Transactions], Mask] = everything, *, name: str = "",
-    may_be_cut: bool = True,
+    may_be_cut: bool = True, folds_names: bool = False,
 ) -> SplitResult:  # fmt: skip
     """Split one log file: stream files in ``folder``, and what was found.
 
@@ -31,6 +31,7 @@ def split_log(
     :param choose: which transactions to take. ``name``: what people know the file as.
     :param may_be_cut: whether a file that its server did not close may end in the middle of a transaction; only
         the last one of a history may.
+    :param folds_names: see :class:`~relight.lane.splitter.Splitter`.
     :raises BinlogError: it cannot be read, or holds what cannot be carried; says where.
     """
     with open_log(path) as log:
@@ -38,11 +39,20 @@ def split_log(
         scanned = scan(log)
         if scanned.cut_at is not None and not may_be_cut:
             raise log.error(TruncatedLog, scanned.cut_at, None, "the file ends inside a transaction")
-        return _split(log, number, folder, scanned.transactions, choose(scanned.transactions), scanned.cut_at)
+        return _split(
+            log,
+            number,
+            folder,
+            scanned.transactions,
+            choose(scanned.transactions),
+            scanned.cut_at,
+            folds_names=folds_names,
+        )
 
 
 def _split(
-    log: LogFile, number: int, folder: Path, transactions: Transactions, chosen: Mask, cut_at: int | None
+    log: LogFile, number: int, folder: Path, transactions: Transactions, chosen: Mask, cut_at: int | None,
+    *, folds_names: bool,
 ) -> SplitResult:  # fmt: skip
     streams = Streams(folder, log.format.plain)
 
@@ -51,7 +61,7 @@ def _split(
         gno, begin = transactions.gno[which - 1], transactions.begins[which - 1]
         return name_of(stream, int(gno), log.path.name, int(begin))
 
-    splitter = Splitter(log, streams, name)
+    splitter = Splitter(log, streams, name, folds_names=folds_names)
     splitter.split(transactions, chosen)
     streams.close()
     names_bytes = save_names(folder, transactions)

@@ -85,8 +85,11 @@ class Streams:
 class Splitter:
     """Splits one log file. ``journal``, ``books`` and ``row_events`` tell afterwards what was in it."""
 
-    def __init__(self, log: LogFile, streams: Sinks, name: Callable[[int], str]) -> None:
-        """``name`` gives the GTID, or another name, of the transaction with that number."""
+    def __init__(
+        self, log: LogFile, streams: Sinks, name: Callable[[int], str], *, folds_names: bool = False
+    ) -> None:  # fmt: skip
+        """``name`` gives the GTID, or another name, of the transaction with that number. ``folds_names``: the log's
+        server keeps names of databases and tables in small letters."""
         self._log = log
         self._streams = streams
         self._name = name
@@ -96,7 +99,7 @@ class Splitter:
         """Where the payloads are whose content is being split, by the number of the transaction."""
         self.journal = Journal()
         self.books = Books(self.journal)
-        self._standalone = Standalone(log, self.books)
+        self._standalone = Standalone(log, self.books, folds_names=folds_names)
         self.row_events = 0
 
     def split(self, transactions: Transactions, chosen: Mask) -> None:

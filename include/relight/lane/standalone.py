@@ -118,8 +118,10 @@ class _Pieces:
 class Standalone:
     """Takes transactions apart, one at a time and in order."""
 
-    def __init__(self, log: LogFile, books: Books) -> None:
+    def __init__(self, log: LogFile, books: Books, *, folds_names: bool = False) -> None:
+        """``folds_names``: the log's server keeps names of databases and tables in small letters."""
         self._log = log
+        self._folds_names = folds_names
         self._books = books
         self._maps: dict[bytes, TableMap] = {}
 
@@ -245,6 +247,8 @@ class Standalone:
         from relight.lane.statement import effect_of, words_of, written_by  # noqa: PLC0415
 
         effect = effect_of(query.sql, query.database)
+        if self._folds_names:
+            effect = effect.folded()
         updated = query.updated or ()
         named = (operation.database for operation in effect.operations)
         home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)

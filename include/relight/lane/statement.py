@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sqlglot.dialects.mysql import MySQL
@@ -28,6 +28,11 @@ class Effect:
 
     names: frozenset[str] | None
     operations: tuple[Immediate, ...]
+
+    def folded(self) -> Effect:
+        """The same on a server that keeps all names in small letters."""
+        names = None if self.names is None else frozenset(name.lower() for name in self.names)
+        return Effect(names, tuple(map(_folded, self.operations)))
 
 
 def effect_of(sql: str, database: str) -> Effect:
@@ -53,6 +58,11 @@ def effect_of(sql: str, database: str) -> Effect:
         names.add(database)
     names |= {o.new_database for o in operations if isinstance(o, Rename)}
     return Effect(frozenset(n for n in names if n), operations)
+
+
+def _folded(operation: Immediate) -> Immediate:
+    fields = ("database", "table", "new_database", "new_table")
+    return replace(operation, **{name: getattr(operation, name).lower() for name in fields if hasattr(operation, name)})
 
 
 def written_anew(sql: str, database: str) -> tuple[tuple[str, str], ...]:

@@ -45,14 +45,14 @@ class _Counts:
         """Nothing is kept back."""
 
 
-def survey(path: Path) -> SegmentSurvey:
-    """Go through a log file as a split would, and write nothing.
+def survey(path: Path, folds_names: bool = False) -> SegmentSurvey:
+    """Go through a log file as a split would, and write nothing. ``folds_names``: see :class:`Splitter`.
 
     What no replay could carry is told too, in words; the rest of the file is still worth having.
     """
     counts = _Counts()
     with open_log(path) as log:
-        splitter = Splitter(log, counts, str)
+        splitter = Splitter(log, counts, str, folds_names=folds_names)
         try:
             transactions = scan(log).transactions
             splitter.split(transactions, np.ones(len(transactions), dtype=bool))

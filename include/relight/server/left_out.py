@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relight.backups.manifest import LeftOut
+from relight.backups.manifest import FOLDING, LeftOut
 from relight.errors import StatementFailed
 from relight.server.session import Session
 
@@ -12,7 +12,7 @@ _LACKING = ("1142 ", "1143 ", "1227 ", "1370 ")
 """What the server says to an account that may not ask."""
 _SETTINGS = (
     "gtid_mode", "init_connect", "log_replica_updates", "log_slave_updates", "binlog_format", "binlog_row_image",
-    "binlog_row_value_options",
+    "binlog_row_value_options", FOLDING,
 )  # fmt: skip
 """As far as the server knows them: some are named otherwise in older versions, or will go."""
 
@@ -33,7 +33,9 @@ def what_is_left_out(session: Session) -> LeftOut:
         gaps += _unlogged_channels(session, settings)
     except StatementFailed as error:
         gaps.append(_unknown("whether the source receives from another server", error))
-    return LeftOut(only=only, without=without, gaps=tuple(gaps), notes=tuple(_notes(settings)))
+    return LeftOut(
+        only=only, without=without, gaps=tuple(gaps), notes=tuple(_notes(settings)), exact=settings.get(FOLDING) == "0"
+    )
 
 
 def status_statement(session: Session) -> str:

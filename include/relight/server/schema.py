@@ -27,9 +27,9 @@ _SWITCHED_OFF_BY_REPLICATION = {"SLAVESIDE_DISABLED", "REPLICA_SIDE_DISABLED"}
 
 
 def databases(session: Session) -> tuple[str, ...]:
-    """Application databases, sorted, with or without tables."""
+    """Application databases, sorted, with or without tables. ``SYS`` is one where the server tells case apart."""
     rows = session.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
-    return tuple(sorted(name for (name,) in rows if name.lower() not in SYSTEM_DATABASES))
+    return tuple(sorted(name for (name,) in rows if name not in SYSTEM_DATABASES))
 
 
 def engines(session: Session) -> dict[TableName, str]:

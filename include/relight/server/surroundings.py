@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relight.backups.manifest import Surroundings
+from relight.backups.manifest import FOLDING, Surroundings
 from relight.server.session import Session
 from relight.server.zone import system_zone
 
@@ -38,8 +38,9 @@ a replay needs forbids it: ``max_allowed_packet``, beyond which functions give N
 
 def read_surroundings(session: Session) -> Surroundings:
     """Those of the session's server."""
-    marks = ", ".join(["%s"] * len(IN_NO_LOG))
-    rows = session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({marks})", *IN_NO_LOG)
+    names = (*IN_NO_LOG, FOLDING)
+    marks = ", ".join(["%s"] * len(names))
+    rows = session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({marks})", *names)
     return Surroundings(
         server_uuid=str(session.value("SELECT @@server_uuid")),
         variables={str(name): str(value) for name, value in rows}, zone=system_zone(session),
