@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relight.binlog import format as f
-from relight.binlog.query import Query, read_query
+from relight.binlog.query import Query, read_query, with_usual_quotes
 from relight.binlog.reader import open_log
 from relight.binlog.transactions import LogSummary, previous_gtids, query_text, summarize
 from relight.errors import UnsupportedEvent
@@ -185,3 +185,18 @@ def test_more_databases_than_the_server_lists_are_not_taken_for_none(written: Wr
             updated = read_query(transaction.events[-1]).updated
             assert updated is None or set(updated) == {f"many{n}" for n in names}
     assert updated is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "sql", "usual"),
+    [
+        (0, "SELECT 'a\\'', \"b\"", "SELECT 'a\\'', \"b\""),
+        (4, "SELECT 'a\\'\"', \"b`\"\"\\\" -- \"x", "SELECT 'a\\'\"', `b``\"\\` -- \"x"),
+        (1 << 20, "SELECT 'a\\', \"b\\\" # '", "SELECT 'a\\\\', \"b\\\\\" # '"),
+        (1 << 20 | 4, "SELECT 'a\\', \"b\\\" /* '\\ */", "SELECT 'a\\\\', `b\\` /* '\\ */"),
+        (4, "SELECT `\"`, '\"'", "SELECT `\"`, '\"'"),
+        (4, 'SELECT "open', 'SELECT "open'),
+    ],
+)  # fmt: skip
+def test_quotes_are_read_as_the_sql_mode_of_the_statement_has_them(mode: int, sql: str, usual: str) -> None:
+    assert with_usual_quotes(sql, mode) == usual

@@ -72,3 +72,21 @@ def test_a_counter_for_each_group_of_rows_is_not_held_against_the_whole_table(tw
     with twins.writing() as session:
         run(session, "INSERT INTO a.g (kind) VALUES (1), (1), (2)", "INSERT INTO a.g (kind) VALUES (1), (1), (3), (2)")
     twins.replay()
+
+
+@pytest.mark.parametrize("modes", ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"])
+def test_a_statement_is_read_as_its_sql_mode_has_it(twins: Twins, modes: str) -> None:
+    """Else it cannot be read, and then nothing is known of its database any more."""
+    twins.prepare(*BASE, "CREATE TABLE a.gone (id INT)", "INSERT INTO a.gone VALUES (1)")
+    slash = "back\\" if "NO_BACKSLASH" in modes else "back\\\\"
+    quoted = ('"a"', '"it\'s"') if "ANSI" in modes else ("a", "`it's`")
+    with twins.writing() as session:
+        run(
+            session, f"SET SESSION sql_mode = '{modes}'",
+            f"CREATE TABLE {quoted[0]}.{quoted[1]} (v VARCHAR(9) DEFAULT '{slash}', w INT COMMENT 'RENAME x') COMMENT '{slash}'",
+            f"INSERT INTO {quoted[0]}.{quoted[1]} VALUES ('{slash}', 1), ('''', 2)",
+            f"ALTER TABLE a.bag COMMENT '{slash}', ADD COLUMN more VARCHAR(9) DEFAULT '{slash}'",
+            f"CREATE TABLE a.dropped (v INT) COMMENT '{slash}'", "DROP TABLE a.dropped",
+            f"ALTER TABLE a.gone COMMENT '{slash}', RENAME TO {quoted[0]}.stays",
+        )  # fmt: skip
+    twins.replay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -19,6 +20,13 @@ _FIXED = {
     f.Q_SQL_REQUIRE_PRIMARY_KEY: 1, f.Q_DEFAULT_TABLE_ENCRYPTION: 1, f.Q_ENABLE_CASCADE_TRIGGERS: 1,
 }  # fmt: skip
 """Bytes that each status variable of fixed length takes."""
+
+
+ANSI_QUOTES, NO_BACKSLASH_ESCAPES = 1 << 2, 1 << 20
+"""Bits of an SQL mode that change what quotes mean, and where a quoted text ends."""
+_COMMENT = r"/\*(?!!).*?\*/|--(?=\s)[^\n]*|#[^\n]*"
+_ESCAPING = r"Q(?:[^Q\\]|\\.|QQ)*Q"
+_PLAIN = r"Q(?:[^Q]|QQ)*Q"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,26 @@ class Query:
 
     @property
     def sql(self) -> str:
-        """The text, for looking at; bytes that are not UTF-8 are replaced."""
-        return self.text.decode("utf-8", "replace")
+        """The text, for looking at, with quotes as they are without an SQL mode; bytes that are not UTF-8 are
+        replaced."""
+        return with_usual_quotes(self.text.decode("utf-8", "replace"), self.context.sql_mode or 0)
+
+
+def with_usual_quotes(sql: str, sql_mode: int) -> str:
+    """A statement as it would be written without ``ANSI_QUOTES`` and ``NO_BACKSLASH_ESCAPES``."""
+    plain, ansi = bool(sql_mode & NO_BACKSLASH_ESCAPES), bool(sql_mode & ANSI_QUOTES)
+    if not plain and not ansi:
+        return sql
+
+    def usual(found: re.Match[str]) -> str:
+        text = found[0]
+        if text[0] == '"' and ansi:
+            return "`" + text[1:-1].replace('""', '"').replace("`", "``") + "`"
+        return text.replace("\\", "\\\\") if text[0] in "'\"" and plain else text
+
+    strings = (_PLAIN if plain else _ESCAPING).replace("Q", "'")
+    doubles = (_PLAIN if plain or ansi else _ESCAPING).replace("Q", '"')
+    return re.sub(f"{_COMMENT}|`(?:[^`]|``)*`|{strings}|{doubles}", usual, sql, flags=re.DOTALL)
 
 
 def read_query(event: Event) -> Query:

@@ -10,10 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from relight.binlog.query import Context, Query
+from relight.binlog.query import NO_BACKSLASH_ESCAPES, Context, Query
 
-ANSI_QUOTES, NO_BACKSLASH_ESCAPES = 1 << 2, 1 << 20
-"""Bits of an SQL mode that change where a quoted text ends."""
 _UTF8 = frozenset({33, 45, 46, 76, 83, *range(192, 248), *range(255, 324)})
 """Numbers of collations of utf8mb3 and utf8mb4: names of accounts are logged in UTF-8."""
 
