@@ -25,17 +25,8 @@ from relight.announcing.base import Endpoint
 from relight.announcing.settings import Announce
 from relight.cli.context import FAILED
 from relight.cli.main import application
-from relight.fleet import (
-    CertificateSettings,
-    Fleet,
-    Limits,
-    PromotionSettings,
-    Server,
-    Shard,
-    StoreSettings,
-    Tier,
-    load_fleet,
-)
+from relight.fleet import CertificateSettings, Fleet, Limits, PromotionSettings, Server, Shard, StoreSettings, Tier
+from relight.fleet_file import load_fleet
 from relight.guard.finding import KINDS
 from relight.planning.target import Target
 from tests.support.servers import Servers

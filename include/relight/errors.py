@@ -29,6 +29,7 @@ that is briefly away and does not retry a corrupt backup.
     |   `-- CommandFailed     a program that was started ended badly
     |-- GuardRefused          a machine shows signs of life, or cannot take what is planned
     |   `-- ServerBusy        (retryable) the same is being done on it already
+    |-- MachineError          the operating system refuses a file or folder of this machine
     |-- BinlogError           a binary log cannot be read
     |   |-- CorruptEvent      checksum or structure wrong
     |   |-- TruncatedLog      the file ends inside an event
@@ -194,6 +195,10 @@ class ServerBusy(GuardRefused):
     """The same is being done on the server already, for somebody else."""
 
     retryable = True
+
+
+class MachineError(RelightError):
+    """The operating system refuses a file or folder of this machine: full, read-only, not allowed, not there."""
 
 
 class BinlogError(RelightError):

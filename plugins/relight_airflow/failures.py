@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from relight.errors import RelightError
+from relight.operating_system import machine_errors
 from relight_airflow.live import keep_error
 
 
@@ -41,7 +42,8 @@ def plain_errors(log: Any) -> Iterator[None]:
     :raises TaskFailed: whether a retry can help is its type, which the tasks' retry policy reads.
     """
     try:
-        yield
+        with machine_errors():
+            yield
     except RelightError as error:
         log.error("%s", error.what)
         for name in ("on", "why", "hint"):

@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from relight.errors import FleetError, RelightError
+from relight.operating_system import machine_errors
 from relight_airflow import metrics, request, work
 from relight_airflow.failures import plain_errors
 from relight_airflow.operators import RelightOperator
@@ -73,7 +74,8 @@ class ShardOperator(RelightOperator):
             failed: dict[str, RelightError] = {}
             for shard in (one for one in self.keys if one not in done):
                 try:
-                    done[shard] = step(site, shard).model_dump(mode="json")
+                    with machine_errors():
+                        done[shard] = step(site, shard).model_dump(mode="json")
                 except RelightError as error:
                     failed[shard] = error
                     self.log.warning("%s: %s", shard, error.with_hint())

@@ -9,6 +9,7 @@ import pytest
 from relight.backups.catalog import Catalog, CatalogSnapshot, Unreadable
 from relight.backups.manifest import SegmentManifest
 from relight.errors import GapError, ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError
+from relight.planning.disk import BESIDE_BYTES
 from relight.planning.plan import Plan, SnapshotReference
 from relight.planning.resolve import make_plan
 from relight.planning.target import Target
@@ -110,7 +111,8 @@ def test_a_plan_says_what_it_ends_with_where_that_is_known(text: str, end: str |
 def test_a_plan_counts_what_is_fetched_and_what_the_disk_must_take() -> None:
     made = make_plan(WHOLE, target("latest"), NOW, reserve=1.5)
     assert made.download_bytes == 500 + 2 * 100
-    assert made.disk_bytes == 1.5 * (5000 + 2 * 1000)
+    # The data; two logs, in the tables and split beside them; one of them whole and packed; servers without data.
+    assert made.disk_bytes == 1.5 * (5000 + 2 * 2 * 1000 + (1000 + 100) + BESIDE_BYTES)
     assert made.made_at == NOW
     assert Plan.model_validate_json(made.model_dump_json()) == made
 

@@ -14,6 +14,7 @@ from relight.backups.manifest import Value
 from relight.cli.context import FAILED, open_site, readable_errors
 from relight.cli.tables import console
 from relight.errors import RelightError
+from relight.operating_system import machine_errors
 from relight.reporting.words import size
 from relight.site import Site
 from relight.steps.segments import ShippedSummary, ship_segments
@@ -73,7 +74,8 @@ def _each_shard(
         names = [site.fleet.shard(shard).name] if shard else [one.name for one in site.fleet.shards]
         for name in names:
             try:
-                done.append(work(site, name))
+                with machine_errors():
+                    done.append(work(site, name))
             except RelightError as error:
                 if shard:
                     raise

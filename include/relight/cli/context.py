@@ -16,6 +16,7 @@ from relight.fleet import Fleet
 from relight.fleet_file import load_fleet
 from relight.lab.place import Place
 from relight.lab.secrets import read as lab_secrets
+from relight.operating_system import machine_errors
 from relight.progress import Progress, on_terminal
 from relight.site import Site
 from relight.store.s3 import open_store
@@ -81,7 +82,8 @@ def _find_fleet(fleet: Path | None) -> tuple[Path, Mapping[str, str]] | None:
 def readable_errors() -> Iterator[None]:
     """One line and a hint on standard error instead of a traceback; exit status 1."""
     try:
-        yield
+        with machine_errors():
+            yield
     except RelightError as error:
         print(f"relight: {error}", file=sys.stderr)
         if error.hint:

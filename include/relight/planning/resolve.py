@@ -34,6 +34,7 @@ from relight.backups.collisions import refuse_older_than_what_it_holds, refuse_o
 from relight.backups.manifest import SegmentManifest
 from relight.errors import ObjectCorrupt, ObjectMissing, PlanError, RelightError, TargetError, command_line
 from relight.gtid import Gtid, GtidSet
+from relight.planning.disk import bytes_written
 from relight.planning.log_file import segment_of
 from relight.planning.plan import Plan, PlannedSegment, SnapshotReference
 from relight.planning.routes import Route, route
@@ -283,7 +284,7 @@ def _plan(
     return Plan(
         shard=catalog.shard, target=target, made_at=now, snapshot=snapshot, segments=segments, reaches=found.reaches,
         end_gtids=end, download_bytes=snapshot.stored_bytes + sum(link.segment.stored_bytes for link in links),
-        disk_bytes=int(reserve * (snapshot.data_bytes + sum(link.segment.log_bytes for link in links))),
+        disk_bytes=int(reserve * bytes_written(snapshot, [link.segment for link in links])),
         notes=(*damaged, *found.notes, *_lacking(snapshot, end, target)), timeline=branch.number,
     )  # fmt: skip
 

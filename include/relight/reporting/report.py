@@ -129,8 +129,9 @@ def _told(records: list[StepRecord], step: str, name: str, otherwise: Any) -> An
 
 
 def _unresolved(records: list[StepRecord]) -> tuple[str, ...]:
-    """Failures that no later attempt at the same step has put right."""
-    last: dict[tuple[str, str], StepRecord] = {(r.step, r.key): r for r in records}
+    """Failures that no later attempt at the same step has put right. That a report could not be written before is put
+    right by the one that is being written."""
+    last: dict[tuple[str, str], StepRecord] = {(r.step, r.key): r for r in records if r.step != "report"}
     return tuple(_problem(record) for record in last.values() if record.outcome == "failed")
 
 

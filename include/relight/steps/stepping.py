@@ -12,11 +12,19 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from relight.backups.manifest import Value
 from relight.errors import RelightError, StoreError
+from relight.operating_system import machine_errors
 from relight.site import Run, Site
 from relight.step_records import StepRecord, keep_record
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Value)
+
+
+def _place(site: Site, run: Run) -> str:
+    try:
+        return str(run.server(site.fleet).workdir)
+    except RelightError:  # the step will say what is wrong with the run
+        return ""
 
 
 STEP_NAME = "step_name"
@@ -34,7 +42,8 @@ def step(
             key = "-".join(str(value) for value in (*args, *kwargs.values()))
             started = datetime.now(UTC)
             try:
-                result = function(site, run, *args, **kwargs)
+                with machine_errors(_place(site, run)):
+                    result = function(site, run, *args, **kwargs)
             except RelightError as error:
                 failure = StepRecord(
                     step=name, key=key, started=started, ended=datetime.now(UTC), outcome="failed", error=str(error),
