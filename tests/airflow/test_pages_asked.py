@@ -173,6 +173,9 @@ def test_the_restore_page_can_say_all_that_the_form_of_the_dag_can(chromium: Bro
         page.locator("#timeline").fill("0")
         page.locator("#salvage").uncheck()
         page.locator("#approval_reason").fill("seen by eye")
+        expect(page.locator("#confirming")).to_be_visible(timeout=30000)
+        page.wait_for_timeout(1000)  # for the plan that the last word makes
+        expect(page.locator("#confirming")).to_be_visible(timeout=30000)
         opened.assert_fit()
         run_id, conf = started(airflow, page, "restore")
     form = set(airflow.client.send("GET", "/api/v2/dags/restore/details")["params"])
