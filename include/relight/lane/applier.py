@@ -139,7 +139,7 @@ class LaneApplier:
         self._position = state.position
         take_back(self._control)
         fence = state.fence
-        if fence is not None and self._seen(xa=fence.xa) != fence.before:
+        if fence is not None and self._seen(xa=fence.xa, tables=fence.tables) != fence.before:
             # It happened; only what was to follow it did not, and its position was not recorded.
             for statement in fence.owed:
                 self._control.run(statement)
@@ -150,8 +150,10 @@ class LaneApplier:
         self._done = {name: table.position for name, table in tables.items()}
         self._divided = {name: table.divided_to for name, table in tables.items() if table.divided_to is not None}
 
-    def _seen(self, *, xa: bool) -> str:
-        return prepared_transactions(self._control) if xa else fingerprint(self._control, self._lane.databases)
+    def _seen(self, *, xa: bool, tables: Sequence[TableName] = ()) -> str:
+        if xa:
+            return prepared_transactions(self._control)
+        return fingerprint(self._control, self._lane.databases, tables)
 
     def _walk(self, segments: Iterator[LaneSegment], told: Told) -> None:
         last = None
@@ -266,9 +268,11 @@ class LaneApplier:
             lane_progress.mark_torn(self._control, self._lane.name, _NO_ROLLBACK)
         if fence:
             xa = any(piece.xa for piece in chunk.pieces)
-            before = self._seen(xa=xa)
+            tables = self._statements.only_about(chunk.pieces)
+            before = self._seen(xa=xa, tables=tables)
             owed = self._statements.owed(chunk.pieces)
-            lane_progress.open_fence(self._control, self._lane.name, Fence(position, chunk.size, before, xa, owed))
+            opened = Fence(position, chunk.size, before, xa, owed, tables)
+            lane_progress.open_fence(self._control, self._lane.name, opened)
         session = self._statements.session_for(chunk.pieces)
         try:
             if not fence:

@@ -36,13 +36,15 @@ START = Position(0, 0)
 @dataclass(frozen=True)
 class Fence:
     """A statement that commits by itself and was about to run: where, its bytes, and what the schema, or for an
-    XA statement the list of prepared transactions, looked like before. ``owed``: statements that belong behind it."""
+    XA statement the list of prepared transactions, looked like before. ``owed``: statements that belong behind it.
+    ``tables``: all that it is about; empty where it is about more than tables."""
 
     position: Position
     size: int
     before: str
     xa: bool = False
     owed: tuple[str, ...] = ()
+    tables: tuple[TableName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def open_division(session: Session, lane: str, table: TableName, before: Positio
 def open_fence(session: Session, lane: str, fence: Fence) -> None:
     """Record that a statement which commits by itself is about to run."""
     at = fence.position
-    text = json.dumps([at.segment, at.transaction, fence.size, fence.before, fence.xa, fence.owed])
+    text = json.dumps([at.segment, at.transaction, fence.size, fence.before, fence.xa, fence.owed, fence.tables])
     session.run(f"UPDATE {_LANES} SET fence = %s WHERE lane = %s", text, lane)
 
 
@@ -165,8 +167,10 @@ def _state(row: tuple[object, ...]) -> LaneState:
     lane, segment, transaction, fence, bytes_done, bytes_total, finished, torn = row
     opened = None
     if fence is not None:
-        at_segment, at_transaction, size, before, xa, *owed = json.loads(str(fence))
-        opened = Fence(Position(at_segment, at_transaction), size, before, xa, tuple(owed[0]) if owed else ())
+        at_segment, at_transaction, size, before, xa, *more = json.loads(str(fence))
+        owed, tables = more or ((), ())  # an older version had neither
+        about = tuple((database, table) for database, table in tables)
+        opened = Fence(Position(at_segment, at_transaction), size, before, xa, tuple(owed), about)
     return LaneState(
         str(lane), Position(_int(segment), _int(transaction)), opened, _int(bytes_done), _int(bytes_total),
         bool(finished), str(torn),

@@ -110,6 +110,16 @@ def _changed(words: _Words) -> set[str] | None:
     return None
 
 
+def tables_of(sql: str, database: str) -> frozenset[tuple[str, str]]:
+    """The tables that a DDL is about; none where it is, or may be, about something else too."""
+    operations = effect_of(sql, database).operations
+    if any(isinstance(one, DropDatabase) or not one.table for one in operations):
+        return frozenset()
+    found = {(one.database, one.table) for one in operations if not isinstance(one, DropDatabase)}
+    found |= {(one.new_database, one.new_table) for one in operations if isinstance(one, Rename)}
+    return frozenset(name for name in found | set(written_anew(sql, database)) if all(name))
+
+
 def words_of(sql: str) -> frozenset[str]:
     """Every word of a statement in small letters, quoted or not: whatever is named by it is among them.
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from relight.backups.manifest import Surroundings
 from relight.binlog import format as f
 from relight.binlog.compose import alone
+from relight.binlog.query import read_query
 from relight.binlog.reader import Event
 from relight.binlog.transactions import query_text
 from relight.credentials import Login
@@ -17,6 +18,7 @@ from relight.errors import RelightError, StatementFailed
 from relight.fleet import Server
 from relight.lane.computing import Computing
 from relight.lane.fingerprint import LENT
+from relight.lane.lane_progress import TableName
 from relight.lane.rendering import Rendered, collations_of, grantors, rendered
 from relight.lane.stage import clear_stage, set_stage
 from relight.lane.stream import Piece
@@ -61,6 +63,7 @@ class Statements:
         self._only_statements = True
         self._zone = ""
         self._collations = collations_of(control)
+        self._folds_names = control.value("SELECT @@lower_case_table_names") != 0
 
     @property
     def has_temporary_tables(self) -> bool:
@@ -83,6 +86,22 @@ class Statements:
         """What has to follow the statements of a transaction, and may be run again."""
         events = [event for piece in pieces if piece.statement for event in piece.events]
         return grantors(events)
+
+    def only_about(self, pieces: Sequence[Piece]) -> tuple[TableName, ...]:
+        """The tables that the statements of a transaction are about; empty where they may be about more than tables."""
+        from relight.lane.statement import tables_of  # noqa: PLC0415 -- as in standalone.py
+
+        events = [event for piece in pieces if piece.statement for event in piece.events]
+        found: set[TableName] = set()
+        for event in events:
+            if event[4] in (f.QUERY, f.EXECUTE_LOAD_QUERY):
+                query = read_query(_as_event(event))
+                mine = tables_of(query.sql, query.database)
+                if not mine:
+                    return ()
+                found |= mine
+        fold = str.lower if self._folds_names else str
+        return tuple(sorted((fold(database), fold(table)) for database, table in found))
 
     def _opened(self) -> Session:
         session = rows_session(
