@@ -13,12 +13,13 @@ from relight.binlog import format as f
 from relight.binlog.query import read_query
 from relight.binlog.reader import Event, open_log
 from relight.credentials import Login
-from relight.errors import ReplayError, StatementFailed, UnsupportedEvent
+from relight.errors import ReplayError, ServerUnreachable, StatementFailed, UnsupportedEvent
 from relight.lane.split_log import split_log
 from relight.server.session import Session, connect
 from tests.lane.test_any_log import BASE
 from tests.support.older_logs import Change, Raw, by_server, rewritten, short_gtids
-from tests.support.twins import Twins
+from tests.support.replaying import split_logs
+from tests.support.twins import Twins, replay_lanes
 
 OTHER = Login("other `one`", "secret-7")
 NAME = "'other `one`'@'%'"
@@ -251,3 +252,25 @@ def test_every_status_variable_that_this_server_writes_is_read(twins: Twins) -> 
     assert (
         next(query.context for query in queries if query.text.startswith(b"CREATE DATABASE")).table_encryption is False
     )
+
+
+def test_who_granted_is_put_right_although_replay_died_behind_the_grant(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing_as_other(twins) as session:
+        session.run("GRANT SELECT ON a.bag TO somebody")
+    replayed = split_logs(twins.logs, twins.planned, twins.servers.admin, twins.folder)
+    run_as_ever, died = Session.run, []
+
+    def dying(session: Session, statement: str | bytes, *values: object) -> int:
+        if not died and str(statement).startswith("UPDATE mysql.tables_priv"):
+            died.append(statement)
+            raise ServerUnreachable("the connection was lost", on="planned")
+        return run_as_ever(session, statement, *values)
+
+    monkeypatch.setattr(Session, "run", dying)
+    with pytest.raises(ServerUnreachable):
+        replay_lanes(replayed)
+    replay_lanes(replayed)
+    with twins.servers.connect(twins.planned) as session:
+        assert [row[-1] for row in session.rows(GRANTORS[0])] == ["other `one`@%"]
