@@ -58,6 +58,8 @@ def run(session: Session, *statements: str) -> None:
         ("GRANT reading TO CURRENT_USER()",),
         ("GRANT reading TO CURRENT_USER WITH ADMIN OPTION", "REVOKE reading FROM CURRENT_USER ( )"),
         ("REVOKE INSERT ON *.* FROM CURRENT_USER",),
+        ("SET SESSION sql_mode = 'ANSI_QUOTES'", 'CREATE ROLE "r\\"', 'GRANT "r\\" TO CURRENT_USER()'),
+        ("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'", "CREATE ROLE 'r\\'", "GRANT 'r\\' TO CURRENT_USER()"),
         ("ALTER USER CURRENT_USER() DEFAULT ROLE NONE", "ALTER USER CURRENT_USER COMMENT 'it''s'"),
         ("CREATE VIEW a.v AS SELECT CURRENT_USER() AS u", "ALTER VIEW a.v AS SELECT CURRENT_USER() AS u, 1"),
         ("CREATE PROCEDURE a.p() SELECT CURRENT_USER()", "ALTER PROCEDURE a.p COMMENT 'CURRENT_USER()'"),

@@ -10,20 +10,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from relight.binlog.query import NO_BACKSLASH_ESCAPES, Context, Query
+from relight.binlog.query import ANSI_QUOTES, NO_BACKSLASH_ESCAPES, Context, Query
 
 _UTF8 = frozenset({33, 45, 46, 76, 83, *range(192, 248), *range(255, 324)})
 """Numbers of collations of utf8mb3 and utf8mb4: names of accounts are logged in UTF-8."""
 
 _SKIPPED = rb"/\*!\d*|/\*.*?\*/|--(?=\s)[^\n]*|#[^\n]*|`(?:[^`]|``)*`"
-_ESCAPING = rb"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*\""""
-_PLAIN = rb"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
+_ESCAPING = rb"Q(?:[^Q\\]|\\.|QQ)*Q"
+_PLAIN = rb"Q(?:[^Q]|QQ)*Q"
 _WORD = rb"(?P<word>[A-Za-z_$0-9\x80-\xff]+)|(?P<sign>[=(.@])"
-_LEXERS = {
-    plain: re.compile(b"|".join((_SKIPPED, _PLAIN if plain else _ESCAPING, _WORD)), re.DOTALL)
-    for plain in (False, True)
-}  # fmt: skip
-
 _ABOUT_ACCOUNTS = re.compile(rb"(GRANT|REVOKE|(CREATE|ALTER|DROP|RENAME) (USER|ROLE)|SET (PASSWORD|DEFAULT))\b")
 _WITH_DEFINER = re.compile(rb"(ALTER EVENT|CREATE (EVENT|TRIGGER|PROCEDURE|FUNCTION))\b")
 _GRANTS = re.compile(rb"(GRANT|REVOKE)\b")
@@ -44,7 +39,7 @@ def as_invoker(text: bytes, context: Context) -> bytes:
     """
     if context.invoker is None:
         return text
-    words = list(_words(text, bool((context.sql_mode or 0) & NO_BACKSLASH_ESCAPES)))
+    words = list(_words(text, context.sql_mode or 0))
     head = b" ".join(word.text for word in words[:4])
     account = _account(context)
     if _ABOUT_ACCOUNTS.match(head):
@@ -69,9 +64,12 @@ def grantor_of(query: Query, moment: int) -> tuple[str, ...]:
     )
 
 
-def _words(text: bytes, plain: bool) -> Iterator[_Word]:
+def _words(text: bytes, sql_mode: int) -> Iterator[_Word]:
     """The words outside of quotes and comments, in capital letters, and the signs that matter here."""
-    for found in _LEXERS[plain].finditer(text):
+    plain, ansi = bool(sql_mode & NO_BACKSLASH_ESCAPES), bool(sql_mode & ANSI_QUOTES)
+    strings = (_PLAIN if plain else _ESCAPING).replace(b"Q", b"'")
+    doubles = (_PLAIN if plain or ansi else _ESCAPING).replace(b"Q", b'"')
+    for found in re.finditer(b"|".join((_SKIPPED, strings, doubles, _WORD)), text, re.DOTALL):
         if found["word"] or found["sign"]:
             yield _Word(found[0].upper(), found.start(), found.end())
 
