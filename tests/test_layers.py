@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "binlog": {"errors", "gtid"},
     "server": {"errors", "gtid", "fleet", "credentials", "backups", "durable", "reading"},
     "guard": {"errors", "gtid", "fleet", "binlog", "server", "durable"},
-    "lane": {"errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
+    "lane": {"durable", "errors", "gtid", "fleet", "credentials", "accounting", "backups", "binlog", "server", "run_files"},
     "fencing": {"backups", "certificate", "credentials", "errors", "fleet", "gtid", "host", "reading", "server", "store"},
     # Where applications find a shard.
     "announcing": {"errors", "credentials", "host", "backups", "server", "durable", "reading"},
@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "forecast": {"backups", "errors", "fleet", "planning", "reading", "site", "step_records", "store"},
     "overview": {"backups", "errors", "fencing", "fleet", "forecast", "gtid", "incident", "planning", "reading", "rehearsal", "site", "store"},
     "incident": {"backups", "errors", "fleet", "forecast", "planning", "reading", "site", "store"},
-    "salvaging": {"backups", "binlog", "errors", "gtid", "guard", "server"},
+    "salvaging": {"backups", "binlog", "durable", "errors", "gtid", "guard", "server"},
     "unpacking": {"backups", "beneath", "errors", "progress", "store"},
     "checks": {"accounting", "backups", "durable", "errors", "gtid", "lane", "planning", "reading", "run_files", "server", "site", "verify"},
     "rehearsal": {"backups", "binlog", "credentials", "errors", "fleet", "lane", "reading", "run_files", "sabotage", "server", "store", "verify"},

@@ -59,6 +59,11 @@ def make_folder(folder: Path) -> None:
         write_out(one.parent)
 
 
+def not_for_others(path: str, flags: int) -> int:
+    """An opener for files that hold rows: they are made with mode 0640."""
+    return os.open(path, flags, 0o640)
+
+
 def write_out(folder: Path) -> None:
     """Make the names in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

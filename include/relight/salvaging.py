@@ -11,6 +11,7 @@ from relight.backups.manifest import SegmentManifest
 from relight.binlog.reader import open_log
 from relight.binlog.scan import scan
 from relight.binlog.transactions import LogSummary, summarize
+from relight.durable import not_for_others
 from relight.errors import BinlogError
 from relight.gtid import GtidSet
 from relight.guard.directory import contents_of
@@ -96,7 +97,7 @@ def _whole(path: Path, scratch: Path) -> Path:
         return path
     scratch.mkdir(parents=True, exist_ok=True)
     copy = scratch / path.name
-    with path.open("rb") as source, copy.open("wb") as target:
+    with path.open("rb") as source, open(copy, "wb", opener=not_for_others) as target:
         remaining = cut
         while remaining and (block := source.read(min(remaining, 1 << 20))):
             target.write(block)

@@ -24,7 +24,7 @@ from relight.backups.inflating import inflated
 from relight.backups.manifest import SegmentManifest
 from relight.binlog.gtid_events import micros
 from relight.binlog.scan import Mask, Transactions
-from relight.durable import write_out, write_out_below, write_whole
+from relight.durable import not_for_others, write_out, write_out_below, write_whole
 from relight.errors import ObjectCorrupt, PlanError
 from relight.gtid import GtidSet
 from relight.lane.split_log import split_log
@@ -136,7 +136,7 @@ def _fetched(site: Site, segment: SegmentManifest, scratch: Path) -> Path:
     site.store.fetch(segment.key, compressed, size=segment.stored_bytes, sha256=segment.sha256)
     log = scratch / "log"
     digest, size = hashlib.sha256(), 0
-    with compressed.open("rb") as source, log.open("wb") as target:
+    with compressed.open("rb") as source, open(log, "wb", opener=not_for_others) as target:
         blocks = iter(lambda: source.read(_READ), b"")
         for chunk in inflated(blocks, segment.log_bytes, on=segment.key, what="a segment"):
             digest.update(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from relight.steps.lanes import plan_lanes
 from relight.steps.plan import plan_run
 from relight.steps.segments import ship_segments
 from relight.steps.snapshot import take_snapshot
+from relight.steps.split import split_segment
 from relight.store.s3 import open_store
 from tests.conftest import environment_of
 from tests.support.replaying import empty_snapshot
@@ -209,3 +211,16 @@ def test_a_segment_shipped_without_a_survey_is_split_first(shipped: Shipped, mon
     monkeypatch.setattr("relight.steps.lanes.load_plan", lambda *_: plan.model_copy(update={"segments": tuple(bare)}))
     plan_lanes(shipped.site, run)
     assert split(shipped, run) == list(range(len(plan.segments)))
+
+
+def test_what_a_run_keeps_of_the_rows_is_not_for_other_accounts_of_the_machine(shipped: Shipped) -> None:
+    run = shipped.run("private")
+    folder = run.folder(shipped.site.fleet)
+    folder.mkdir(parents=True, mode=0o777)
+    folder.chmod(0o755)  # as an earlier version made it
+    planned(shipped, run)
+    split_segment(shipped.site, run, 0)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (folder.parent, folder)] == [0o750, 0o750]
+    kept = [one for one in split_folder(folder, 0).iterdir() if one.suffix not in (".json", ".npy")]
+    assert kept
+    assert {one.name: stat.S_IMODE(one.stat().st_mode) for one in kept} == dict.fromkeys((k.name for k in kept), 0o640)

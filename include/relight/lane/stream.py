@@ -25,6 +25,7 @@ import numpy as np
 
 from relight.binlog import format as f
 from relight.binlog.rows import TableMap, read_table_map
+from relight.durable import not_for_others
 from relight.errors import CorruptEvent
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class StreamWriter:
 
     def flush(self) -> None:
         """Write what was kept back."""
-        with self.path.open("ab") as stream:
+        with open(self.path, "ab", opener=not_for_others) as stream:
             stream.writelines(self._parts)
         self.written += self.pending
         self._parts.clear()

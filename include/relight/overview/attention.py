@@ -38,7 +38,7 @@ def judged(card: Card, tier: Tier, found: Iterable[Concern], now: datetime, unse
         concerns += _proof(card, tier, now)
     concerns.sort(key=lambda one: urgency(one.health))
     health: Health = concerns[0].health if concerns else "good"
-    gone = [f"none of its servers answers: bring it back: relight restore {card.shard}"] if card.down else []
+    gone = [f"none of its servers answers: bring it back: {command_line('restore', card.shard)}"] if card.down else []
     return card.model_copy(update={"health": health, "warnings": (*gone, *(one.text for one in concerns))})
 
 

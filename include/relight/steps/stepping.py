@@ -6,13 +6,16 @@ One that was killed leaves none, nor does a mistake in the code.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from relight.backups.manifest import Value
 from relight.errors import RelightError, StoreError
 from relight.operating_system import machine_errors
+from relight.server.locality import is_this_machine
 from relight.site import Run, Site
 from relight.step_records import StepRecord, keep_record
 
@@ -20,12 +23,29 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Value)
 
 
-def _place(site: Site, run: Run) -> str:
+@contextmanager
+def _on_this_machine(site: Site, run: Run) -> Iterator[None]:
+    """Where a step works on files: the run's own folder, which holds rows of the shard and is nobody else's."""
     try:
-        return str(run.server(site.fleet).workdir)
+        server = run.server(site.fleet)
     except RelightError:  # the step will say what is wrong with the run
-        return ""
+        yield
+        return
+    with machine_errors(str(server.workdir)):
+        if is_this_machine(server.host):
+            _keep_to_itself(run.folder(site.fleet))
+        yield
 
+
+def _keep_to_itself(folder: Path) -> None:
+    folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    for one in (folder.parent, folder):
+        one.mkdir(mode=_PRIVATE, exist_ok=True)
+        if one.stat().st_mode & 0o007:  # made by an earlier version
+            one.chmod(_PRIVATE)
+
+
+_PRIVATE = 0o750
 
 STEP_NAME = "step_name"
 """The attribute of a step that holds its name, as in its records."""
@@ -42,7 +62,7 @@ def step(
             key = "-".join(str(value) for value in (*args, *kwargs.values()))
             started = datetime.now(UTC)
             try:
-                with machine_errors(_place(site, run)):
+                with _on_this_machine(site, run):
                     result = function(site, run, *args, **kwargs)
             except RelightError as error:
                 failure = StepRecord(
