@@ -45,7 +45,7 @@ lint: ## ruff and mypy
 
 lock: ## compute requirements.txt and tests/requirements.txt anew from pyproject.toml
 	@bash include/bootstrap.sh
-	.lab/tools/bin/uv pip compile -q --python-version 3.11 --no-header --no-strip-extras \
+	.lab/tools/bin/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-strip-extras \
 		--extra airflow pyproject.toml -o requirements.txt
-	.lab/tools/bin/uv pip compile -q --python-version 3.11 --no-header --no-strip-extras \
+	.lab/tools/bin/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-strip-extras \
 		--extra airflow --extra lab --extra dev -c requirements.txt pyproject.toml -o tests/requirements.txt
