@@ -21,6 +21,7 @@ from relight.binlog.query import QUERY_HEAD, Query, read_query
 from relight.binlog.reader import Event, server_version
 from relight.lane.invoker import as_invoker, grantor_of
 from relight.lane.user_variables import assignment
+from relight.server.passing import passing_folder
 from relight.server.session import Session
 
 Collations = Mapping[int, tuple[str, str]]
@@ -68,8 +69,8 @@ def rendered(
 
     :raises ValueError: an event is broken.
     """
-    with tempfile.TemporaryDirectory(prefix="relight-") as folder:
-        yield list(_Renderer(collations, format_description, Path(folder)).of(events))
+    with passing_folder(Path(tempfile.gettempdir()), "relight-load-") as folder:
+        yield list(_Renderer(collations, format_description, folder).of(events))
 
 
 def collations_of(session: Session) -> Collations:

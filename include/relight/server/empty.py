@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from relight.credentials import Login
 from relight.fleet import Server
 from relight.server import command, mysqld
+from relight.server.passing import passing_folder
 from relight.server.scratch import scratch_boot
 from relight.server.session import Session
 from relight.server.zone import zone_environment
@@ -50,14 +49,10 @@ def _in_memory(text: str) -> Iterator[int]:
 def empty_server(server: Server) -> Iterator[Session]:
     """A throw-away server of the same version, options and time zone with no data, reachable by a socket of its own
     only."""
-    folder = server.workdir / "empty" / secrets.token_hex(4)
-    folder.mkdir(parents=True)
-    mysqld.give_to_server_account(server, folder)
-    try:
+    with passing_folder(server.workdir / "empty", "") as folder:
+        mysqld.give_to_server_account(server, folder)
         initialise(server, folder / "data")
         with scratch_boot(
             server, _ROOT, folder / "data", environment=zone_environment(server.datadir)
         ) as session:  # fmt: skip
             yield session
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relight.credentials import Login
 from relight.errors import ServerError, ServerStartFailed, ServerUnreachable
 from relight.fleet import Server
 from relight.server.mysqld import errors_in, give_to_server_account, spawn, wait_until_up
+from relight.server.passing import passing_folder
 from relight.server.session import Session, SocketServer
 
 _MEMORY = 256 * 2**20
@@ -36,7 +36,18 @@ def scratch_boot(
     :raises ServerStartFailed: it did not come up.
     """
     # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
-    folder = Path(tempfile.mkdtemp(prefix="relight-"))
+    with (
+        passing_folder(Path(tempfile.gettempdir()), "relight-scratch-") as folder,
+        _booted(server, login, datadir, folder, options, environment, timeout) as session,
+    ):
+        yield session
+
+
+@contextlib.contextmanager
+def _booted(
+    server: Server, login: Login, datadir: Path, folder: Path, options: Sequence[str],
+    environment: Mapping[str, str] | None, timeout: float,
+) -> Iterator[Session]:  # fmt: skip
     give_to_server_account(server, folder)
     # Before the socket is there, and after it has gone, no session may end up on the real server instead.
     scratch = SocketServer.model_construct(**{**dict(server), "socket": folder / "s", "datadir": datadir})
@@ -44,27 +55,24 @@ def scratch_boot(
     places = [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--log-error={log}"]
     # A server that starts empties its folder for temporary tables. The real server's would lose its own.
     places += [f"--tmpdir={folder}", f"--innodb-tmpdir={folder}"]
+    process = spawn(
+        scratch, *places, *_scratch_options(datadir), *options, datadir=datadir, outlives=False,
+        environment=environment,
+    )  # fmt: skip
     try:
-        process = spawn(
-            scratch, *places, *_scratch_options(datadir), *options, datadir=datadir, outlives=False,
-            environment=environment,
-        )  # fmt: skip
-        try:
-            with _scratch_session(scratch, login, process, log, timeout) as session:
-                yield session
-                with contextlib.suppress(ServerUnreachable):
-                    session.run("SET GLOBAL innodb_fast_shutdown = 0")
-                    session.run("SHUTDOWN")
-            if process.wait(10 * timeout) != 0:
-                raise ServerError("the scratch server did not shut down cleanly", on=str(datadir), why=errors_in(log))
-        except subprocess.TimeoutExpired:
-            raise ServerError("the scratch server did not shut down", on=str(datadir), why="no end in sight") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        with _scratch_session(scratch, login, process, log, timeout) as session:
+            yield session
+            with contextlib.suppress(ServerUnreachable):
+                session.run("SET GLOBAL innodb_fast_shutdown = 0")
+                session.run("SHUTDOWN")
+        if process.wait(10 * timeout) != 0:
+            raise ServerError("the scratch server did not shut down cleanly", on=str(datadir), why=errors_in(log))
+    except subprocess.TimeoutExpired:
+        raise ServerError("the scratch server did not shut down", on=str(datadir), why="no end in sight") from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _scratch_session(
