@@ -250,7 +250,7 @@ class Standalone:
         if self._folds_names:
             effect = effect.folded()
         updated = query.updated or ()
-        named = (operation.database for operation in effect.operations)
+        named = [operation.database for operation in effect.operations]
         home = next((d for d in (*updated, *named, query.database) if d), SERVER_LANE)
         if fence and effect.names is None:
             home = SERVER_LANE  # all databases share its lane, which watches what belongs to none of them
@@ -259,7 +259,7 @@ class Standalone:
             self._books.ties.add(None)
             written = written_by(query.sql, query.database)
             if written is None:
-                self._books.journal.add(_changed_by_statement(updated))
+                self._books.journal.add(_changed_by_statement(updated or sorted({*named})))
             else:
                 databases, names, words = (tuple(sorted(one)) for one in (updated, written, words_of(query.sql)))
                 self._books.journal.add([Written(databases, names, words, _BY_STATEMENT)])
