@@ -89,7 +89,7 @@ OF_THEIR_OWN = {
     "include/relight/certificate/canonical.py": "the same",
     "include/relight/lane/lane_progress.py": "a column of the server's own table, written in the same transaction",
     "include/relight/verify/columns.py": "the data of applications",
-    "include/relight/fleet.py": "the fleet file, which has an error of its own",
+    "include/relight/fleet_file.py": "the fleet file, which has an error of its own",
     "include/relight/credentials.py": "a variable of the environment, which has an error of its own",
     "include/relight/bench/": "its own results and children",
     "include/relight/lab/": "the lab's own folder",

@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,6 +79,9 @@ class Decoy:
     def close(self) -> list[Visit]:
         """Listen no more, let those who are here say what they want, and tell who came."""
         for listener in self._listeners:
+            # Who has knocked is let in first: shutting down would send them away unheard.
+            while select.select([listener], [], [], 0)[0]:
+                time.sleep(0.01)
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()

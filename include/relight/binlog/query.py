@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from dataclasses import dataclass
+
+from pymysql.charset import charset_by_id
 
 from relight.binlog import format as f
 from relight.binlog.reader import Event
@@ -75,9 +78,17 @@ class Query:
 
     @property
     def sql(self) -> str:
-        """The text, for looking at, with quotes as they are without an SQL mode; bytes that are not UTF-8 are
-        replaced."""
-        return with_usual_quotes(self.text.decode("utf-8", "replace"), self.context.sql_mode or 0)
+        """The text, for looking at, with quotes as they are without an SQL mode; bytes that are none of its client's
+        character set are replaced."""
+        return with_usual_quotes(self.text.decode(_codec(self.context.charset), "replace"), self.context.sql_mode or 0)
+
+
+def _codec(charset: tuple[int, int, int] | None) -> str:
+    """Python's name of the client's character set: names in the text are written in it."""
+    try:
+        return codecs.lookup(charset_by_id(charset[0]).encoding).name if charset is not None else "utf-8"
+    except LookupError:  # too new for the driver's list, which ends before most of UTF-8's collations, or none of text
+        return "utf-8"
 
 
 def with_usual_quotes(sql: str, sql_mode: int) -> str:
