@@ -8,6 +8,7 @@ import pytest
 
 from relight.airflow_api.orders import Order, Placed, differences, place, place_many
 from relight.airflow_api.states import RunState
+from relight.cli.via_airflow import _say
 from relight.errors import AirflowConflict, FleetError
 from relight.gtid import GtidSet
 from relight.planning.target import Target
@@ -25,6 +26,7 @@ class Airflow:
     def __init__(self, *, paused: bool = False) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self.paused = {"restore", "restore_fleet"} if paused else set()
+        self.state = "running"
 
     def is_paused(self, dag: str) -> bool:
         return dag in self.paused
@@ -40,7 +42,7 @@ class Airflow:
         return run_id
 
     def run(self, dag: str, run_id: str) -> RunState:
-        return RunState(run_id, "running", (), dag, self.runs[run_id])
+        return RunState(run_id, self.state, (), dag, self.runs[run_id])
 
 
 def test_the_second_order_joins_the_restore_of_the_first() -> None:
@@ -49,6 +51,20 @@ def test_the_second_order_joins_the_restore_of_the_first() -> None:
     assert place(api, order()) == Placed(dag_id="restore", run_id=name, joined=False, unpaused=("restore",))
     assert place(api, order()) == Placed(dag_id="restore", run_id=name, joined=True)
     assert list(api.runs) == [name]
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_who_joins_a_restore_that_is_over_is_told_that_nothing_is_restored_again(
+    state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shard may have been lost once more since."""
+    api: Any = Airflow()
+    place(api, order())
+    api.state = state
+    placed = place(api, order())
+    assert (placed.joined, placed.over) == (True, state)
+    _say(placed, "")
+    assert "nothing is restored again by it" in capsys.readouterr().err
 
 
 def test_what_was_started_with_curl_is_joined_too() -> None:

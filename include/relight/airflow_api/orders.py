@@ -22,6 +22,9 @@ _DEFAULTS: Mapping[str, Any] = {
 """What the DAGs take where a request says nothing, as with curl; a test compares."""
 
 
+_ENDED = ("success", "failed")
+
+
 class Order(Value):
     """What is asked for; the fields of the trigger form. ``incident``, as :func:`relight.incident.naming.incident_id`
     gives it, makes it unmistakable."""
@@ -68,11 +71,13 @@ class Order(Value):
 
 
 class Placed(Value):
-    """An order that Airflow has. ``joined``: it had it already. ``unpaused``: the DAGs that were paused until now."""
+    """An order that Airflow has. ``joined``: it had it already. ``over``: and that run has ended, as Airflow calls it.
+    ``unpaused``: the DAGs that were paused until now."""
 
     dag_id: str
     run_id: str
     joined: bool
+    over: str = ""
     unpaused: tuple[str, ...] = ()
 
 
@@ -83,8 +88,8 @@ def place(api: AirflowApi, order: Order) -> Placed:
         not take it: no such shard, or this account may not.
     """
     unpaused = _unpause(api, ONE)
-    joined = _start_or_join(api, ONE, order.run_id, order.conf())
-    return Placed(dag_id=ONE, run_id=order.run_id, joined=joined, unpaused=unpaused)
+    there = _start_or_join(api, ONE, order.run_id, order.conf())
+    return _placed(ONE, order.run_id, there, unpaused)
 
 
 def place_many(api: AirflowApi, order: Order, shards: Sequence[str]) -> Placed:
@@ -92,8 +97,14 @@ def place_many(api: AirflowApi, order: Order, shards: Sequence[str]) -> Placed:
     called like the incident. :raises FleetError: what is asked makes sense for one shard only."""
     conf = order.conf_with(shards)
     unpaused = _unpause(api, MANY, ONE)
-    joined = _start_or_join(api, MANY, order.incident, conf)
-    return Placed(dag_id=MANY, run_id=order.incident, joined=joined, unpaused=unpaused)
+    there = _start_or_join(api, MANY, order.incident, conf)
+    return _placed(MANY, order.incident, there, unpaused)
+
+
+def _placed(dag: str, name: str, there: str | None, unpaused: tuple[str, ...]) -> Placed:
+    return Placed(
+        dag_id=dag, run_id=name, joined=there is not None, over=there if there in _ENDED else "", unpaused=unpaused
+    )
 
 
 def _unpause(api: AirflowApi, *dags: str) -> tuple[str, ...]:
@@ -104,14 +115,15 @@ def _unpause(api: AirflowApi, *dags: str) -> tuple[str, ...]:
     return paused
 
 
-def _start_or_join(api: AirflowApi, dag: str, name: str, conf: Mapping[str, Any]) -> bool:
-    """Whether it was there already."""
+def _start_or_join(api: AirflowApi, dag: str, name: str, conf: Mapping[str, Any]) -> str | None:
+    """The state of the run that was there already, if there was one."""
     try:
         api.start(dag, conf, run_id=name)
     except AirflowConflict:
-        refuse_other_restore(name, conf, api.run(dag, name).conf)
-        return True
-    return False
+        there = api.run(dag, name)
+        refuse_other_restore(name, conf, there.conf)
+        return there.state
+    return None
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

@@ -72,6 +72,11 @@ def _say(placed: Placed, follow_it: str) -> None:
         print(f"DAG {dag} was paused: its runs would have waited. It is not any more", file=sys.stderr)
     began = "joins" if placed.joined else "starts"
     print(f"{began} run {placed.run_id} of DAG {placed.dag_id}; to follow it: {follow_it}", file=sys.stderr)
+    if placed.over:
+        print(
+            f"that run is over ({placed.over}): nothing is restored again by it. If the shard was lost once more, name "
+            "another incident; what failed goes on when its task is cleared", file=sys.stderr,
+        )  # fmt: skip
 
 
 def _watched(
