@@ -16,7 +16,7 @@ Then so many replicas are rebuilt from the closed server, each by a step of its 
    is not made anew here: ``prepare``, run again, does that.
 7. The server's history is whole. The wanted replicas were found equal in this run, and follow. They are asked now:
    they may have died since.
-8. The others are asked once more: all that took a while.
+8. The others are asked once more: all that took a while. A former source that is alive and closed is made to stay so.
 9. The epoch is won, in one conditional put. It is the only thing that allows the next step. Right before that it is
    looked up once more whether the shard has moved on: this process may have slept for long behind its win.
 10. The doors; then the replicas' account is as it was. The rest of the replicas is rebuilt behind that.
@@ -89,7 +89,8 @@ def refuse_if_overtaken(site: Site, run: Run, mark: Mark) -> None:
 
 
 def refuse_second_writer(site: Site, run: Run, uuid: str) -> list[Answer]:
-    """Ask the old source and the replicas. A former source that is alive and closed is made to stay so.
+    """Ask the old source and the replicas. Changes nothing: who has no claim yet leaves the servers of others alone,
+    one of which another run may be preparing at this moment.
 
     :raises PromotionRefused: one of them takes writes, or receives from somebody who may.
     """
@@ -102,12 +103,19 @@ def refuse_second_writer(site: Site, run: Run, uuid: str) -> list[Answer]:
             hint="the server stays closed. If the other one is not to be the source, close it first, then clear this "
             "task",
         )  # fmt: skip
+    return answers
+
+
+def keep_former_sources_closed(site: Site, run: Run, answers: Iterable[Answer]) -> None:
+    """A former source that is alive and closed is made to stay so. Only for the run that has the shard's claim.
+
+    :raises RelightError: one of them does not.
+    """
     closed = {answer.server: answer.uuid for answer in answers if answer.closed}
-    for server in former:
+    for server, _ in _former_sources(site, run):
         if server.name in closed:
             keep_closed(server, site.admin, closed[server.name])
             site.progress.say(f"{server.name} is alive and closed, and was made to stay so")
-    return answers
 
 
 def _former_sources(site: Site, run: Run) -> Iterable[tuple[Server, str]]:

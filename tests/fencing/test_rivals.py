@@ -17,6 +17,7 @@ from relight.fencing.epochs import Outcome
 from relight.fleet import StoreSettings
 from relight.site import Site
 from relight.steps import promote as promoting
+from relight.steps.prepare import prepare
 from relight.store import s3
 from relight.store.s3 import open_store
 from tests.support.proxy import HttpProxy
@@ -50,6 +51,15 @@ def test_two_restores_of_one_shard_that_promote_at_once_have_one_winner_every_ti
         assert rivals.decided() == opened
         (why,) = [text for text in words if text]
         assert any(refusal in why for refusal in REFUSALS), why
+
+
+def test_who_has_no_claim_leaves_the_server_that_another_run_prepares_as_it_is(rivals: Rivals) -> None:
+    prepare(rivals.one.site, rivals.one.run)
+    assert "another run has claimed the shard" in rivals.other.promote()
+    with rivals.one.servers.connect(rivals.one.server) as session:
+        assert session.value("SELECT @@GLOBAL.super_read_only") == 0
+    assert rivals.one.promote() == ""
+    assert rivals.opened() == [rivals.one.run.run_id]
 
 
 def test_who_falls_asleep_between_winning_and_opening_stays_closed_if_another_was_opened_meanwhile(

@@ -54,11 +54,11 @@ def test_what_is_new_named_otherwise_a_file_or_a_link_is_left_alone(tmp_path: Pa
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
-    for name in ("p-new", "q-old"):
+    for name in ("p-new_one_", "q-old", "p-backups"):
         (tmp_path / name).mkdir()
-    (tmp_path / "p-file").touch()
-    (tmp_path / "p-link").symlink_to(elsewhere)
-    for name in ("q-old", "p-file", "elsewhere"):
+    (tmp_path / "p-filefile").touch()
+    (tmp_path / "p-linklink").symlink_to(elsewhere)
+    for name in ("q-old", "p-filefile", "elsewhere", "p-backups"):
         old(tmp_path / name)
     before = sorted(tmp_path.rglob("*"))
     remove_left_behind(tmp_path, "p-")

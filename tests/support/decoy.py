@@ -80,7 +80,7 @@ class Decoy:
         """Listen no more, let those who are here say what they want, and tell who came."""
         for listener in self._listeners:
             # Who has knocked is let in first: shutting down would send them away unheard.
-            while select.select([listener], [], [], 0)[0]:
+            while listener.fileno() >= 0 and select.select([listener], [], [], 0)[0]:
                 time.sleep(0.01)
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)

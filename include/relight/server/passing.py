@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_RANDOM = "[a-z0-9_]{8}"
+"""How :func:`tempfile.mkdtemp` ends a name: nothing else that begins like ours is taken for one."""
 _SECONDS = 60
 """So old a folder must be before it counts as left behind: a new one is not locked at once."""
 
@@ -32,7 +35,8 @@ def passing_folder(above: Path, prefix: str) -> Iterator[Path]:
 
 def remove_left_behind(above: Path, prefix: str) -> None:
     """Remove the folders of that prefix whose process has ended."""
-    for folder in above.glob(f"{prefix}*"):
+    name = re.compile(re.escape(prefix) + _RANDOM)
+    for folder in (one for one in above.iterdir() if name.fullmatch(one.name)):
         # Somebody else may remove it too, or it may be another account's: then it is theirs.
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -37,7 +37,7 @@ def scratch_boot(
     """
     # A Unix socket's path is limited to 107 bytes, so it does not lie below the data directory.
     with (
-        passing_folder(Path(tempfile.gettempdir()), "relight-scratch-") as folder,
+        passing_folder(Path(tempfile.gettempdir()), ".relight") as folder,
         _booted(server, login, datadir, folder, options, environment, timeout) as session,
     ):
         yield session

@@ -9,7 +9,14 @@ from relight.fencing.timelines import birth_of
 from relight.fleet import Server
 from relight.gtid import GtidSet
 from relight.planning.plan import load_plan
-from relight.promotion import history_lacks, mark_of, refuse_if_overtaken, refuse_second_writer, who
+from relight.promotion import (
+    history_lacks,
+    keep_former_sources_closed,
+    mark_of,
+    refuse_if_overtaken,
+    refuse_second_writer,
+    who,
+)
 from relight.run_files import load_lanes
 from relight.server import mysqld
 from relight.server.closed import set_event_scheduler, start_as_left
@@ -55,6 +62,7 @@ def promote(site: Site, run: Run) -> Promotion:
             _refuse_without_history(site, run, session)
         first = _replicas_first(site, run, session) if mark.state == "prepared" else ()
     answers = refuse_second_writer(site, run, uuid)
+    keep_former_sources_closed(site, run, answers)
     win(
         site.store, mine, server_uuid=uuid, who=who(run), why=f"run {run.run_id}", birth=birth_of(uuid),
         gtids=load_lanes(run.folder(site.fleet)).end_gtids, parent=load_plan(site.store, run).timeline,
