@@ -12,7 +12,7 @@ from relight.fencing.epochs import load_epochs
 from relight.planning.target import Target
 from relight.recover import recover
 from relight.server import mysqld
-from relight.server.rebuilt import read_mark
+from relight.server.rebuilt import read_mark, write_mark
 from relight.server.table_checksums import checksums
 from relight.site import Run, Site
 from relight.steps.abandon import abandon
@@ -86,6 +86,16 @@ def test_what_was_opened_is_not_abandoned(servers: Servers, site: Maker, tmp_pat
     done = shell_for(lost.site, tmp_path).run("relight abandon run-1")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert lost.is_open()
+
+
+def test_nothing_is_given_up_where_a_server_says_that_it_was_promoted(servers: Servers, site: Maker) -> None:
+    lost = lose_and_prove(servers, site, replicas=0)
+    prepare(lost.site, lost.run)
+    write_mark(lost.source.datadir, lost.run.run_id, "promoted", 1)
+    with pytest.raises(ClaimRefused, match="has opened the shard"):
+        abandon(lost.site, lost.run, "a mistake")
+    (epoch,) = load_epochs(lost.site.store, "shard-1")
+    assert epoch.is_open, "its claim is as it was"
 
 
 def test_what_another_run_has_built_and_what_nobody_has_is_left_alone(

@@ -14,6 +14,7 @@ from relight.planning.target import Target
 from relight.server.rebuilt import read_mark
 from relight.site import Run, Site
 from relight.steps.abandon import Abandoned
+from relight.steps.abandon import abandon as take_back
 
 
 def abandon(
@@ -30,12 +31,10 @@ def abandon(
     """Take back what a cancelled run has left: give its claim up, stop the servers it was building on this machine,
     and set their directories aside. Cancel the run itself first. Nothing is deleted, and nothing that was opened is
     touched."""
-    from relight.steps.abandon import abandon as step
-
     with readable_errors(), open_site(fleet) as site:
         run = Run(run_id=run_id, shard="", target=Target(kind="latest"))
         names = [site.fleet.shard(shard).name] if shard else _shards_of(site, run.run_id)
-        done = [step(site, run.model_copy(update={"shard": name}), why) for name in names]
+        done = [take_back(site, run.model_copy(update={"shard": name}), why) for name in names]
     if as_json:
         print("[" + ",\n ".join(one.model_dump_json() for one in done) + "]")
     else:

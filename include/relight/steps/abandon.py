@@ -37,16 +37,17 @@ def abandon(site: Site, run: Run, why: str) -> Abandoned:
     :raises ClaimRefused: the run has opened the shard. GuardRefused: a directory is in use by something else too.
         ServerError: a server did not stop.
     """
+    built = _built_here(site, run)  # first: where one of them was opened, nothing is given up
     epoch = _give_claim_up(site, run, why)
     aside = {}
-    for server in built_here(site, run):
+    for server in built:
         mysqld.stop(server, site.admin)
         aside[server.name] = str(set_aside_own(clear(server, "be set aside with its run"), run.run_id))
         site.progress.say(f"{server.name}: stopped and set aside as {aside[server.name]}")
     return Abandoned(shard=run.shard, epoch=epoch, set_aside=aside)
 
 
-def built_here(site: Site, run: Run) -> list[Server]:
+def _built_here(site: Site, run: Run) -> list[Server]:
     """The shard's servers on this machine whose data directories this run has built."""
     shard = run.shard_of(site.fleet)
     here = [one for one in (*shard.servers, *filter(None, [shard.scratch])) if is_this_machine(one.host)]

@@ -56,13 +56,15 @@ def prepare(site: Site, run: Run) -> Prepared:
         uuid = str(session.value("SELECT @@server_uuid"))
         if mark.state in ("restored", "preparing"):
             _refuse_unapproved(site, run, check_certificate(site, run, session))
-        whole = not history_lacks(session, load_lanes(run.folder(site.fleet)).end_gtids)
+        forgotten = mark.state == "prepared" and bool(
+            history_lacks(session, load_lanes(run.folder(site.fleet)).end_gtids)
+        )
     refuse_if_overtaken(site, run, mark)
     refuse_second_writer(site, run, uuid)
     mine = claim(site.store, _wanted(run, server))
     site.progress.say(f"{run.shard}: claimed, epoch {mine.epoch}")
     enabled: tuple[str, ...] = ()
-    if mark.state in ("restored", "preparing") or (mark.state == "prepared" and not whole):
+    if mark.state in ("restored", "preparing") or forgotten:
         # Behind this the server is not one that replay or proof could go on with.
         _mark(server, run, "preparing", mine)
         enabled = _make_durable(site, run, server)
