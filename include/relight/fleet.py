@@ -113,6 +113,11 @@ class Shard(_Value):
         return (self.source, *self.replicas)
 
     @property
+    def with_scratch(self) -> tuple[Server, ...]:
+        """These, and the scratch server where there is one."""
+        return self.servers if self.scratch is None else (*self.servers, self.scratch)
+
+    @property
     def backup_server(self) -> Server:
         """Where snapshots are taken: the first replica, so that the source is spared."""
         return self.replicas[0] if self.replicas else self.source
@@ -213,7 +218,7 @@ class Fleet(_Value):
     @model_validator(mode="after")
     def _no_two_alike(self) -> Fleet:
         shard_names = [shard.name for shard in self.shards]
-        servers = [s for shard in self.shards for s in (*shard.servers, *filter(None, [shard.scratch]))]
+        servers = [s for shard in self.shards for s in shard.with_scratch]
         mistakes = [f"two shards are named {n}" for n in _twice(shard_names)]
         mistakes += [f"tier {n} is described twice" for n in _twice([str(one.tier) for one in self.tiers])]
         mistakes += [f"two servers are named {n}" for n in _twice([s.name for s in servers])]

@@ -34,7 +34,7 @@ def pools_for(fleet: Fleet, shards: Iterable[Shard]) -> dict[str, int]:
     limits = fleet.limits
     sizes = {STORE: limits.store_tasks}
     for shard in shards:
-        for server in (*shard.servers, *filter(None, [shard.scratch])):
+        for server in shard.with_scratch:
             sizes[_network(server)] = limits.network_tasks
             sizes[_host(server)] = limits.host_tasks
     return sizes

@@ -43,9 +43,7 @@ def abandon(
 
 def _shards_of(site: Site, run_id: str) -> list[str]:
     here = {server.name for server in servers_here(site.fleet) if _built_by(server.datadir) == run_id}
-    found = [
-        one.name for one in site.fleet.shards if here & {s.name for s in (*one.servers, *filter(None, [one.scratch]))}
-    ]
+    found = [one.name for one in site.fleet.shards if here & {server.name for server in one.with_scratch}]
     if not found:
         raise FleetError(
             "nothing on this machine was built by the run", on=run_id,

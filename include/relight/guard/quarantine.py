@@ -38,7 +38,7 @@ def set_aside_directories(fleet: Fleet) -> list[SetAside]:
 def servers_here(fleet: Fleet) -> Iterator[Server]:
     """Every server of the fleet on this machine, scratch servers too."""
     for shard in fleet.shards:
-        for server in (*shard.servers, *filter(None, [shard.scratch])):
+        for server in shard.with_scratch:
             if is_this_machine(server.host):
                 yield server
 

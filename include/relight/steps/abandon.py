@@ -50,7 +50,7 @@ def abandon(site: Site, run: Run, why: str) -> Abandoned:
 def _built_here(site: Site, run: Run) -> list[Server]:
     """The shard's servers on this machine whose data directories this run has built."""
     shard = run.shard_of(site.fleet)
-    here = [one for one in (*shard.servers, *filter(None, [shard.scratch])) if is_this_machine(one.host)]
+    here = [one for one in shard.with_scratch if is_this_machine(one.host)]
     marks = {server.name: _mark(site, server) for server in here}
     for server in here:
         mark = marks[server.name]
